@@ -59,7 +59,9 @@ def texts_of(n: int) -> list[str]:
 
 @contextlib.contextmanager
 def client_of(broker: str, **values: Any) -> Iterator[Any]:
-    settings = chroma_nb.Settings(api="celery", celery_broker=broker, progress=False, **values)
+    settings = chroma_nb.Settings(
+        api="celery", celery_broker=broker, progress=False, index_engine="usearch", **values
+    )
     with chroma_nb.Client(settings) as client:
         yield client
 
@@ -241,7 +243,9 @@ def building(broker: Broker, folder: Path, n: int) -> None:
                 opened.enter_context(running_worker(broker.url, folder / "graph.log", *arguments))
                 client = opened.enter_context(client_of(broker.url, path=str(stores / "store")))
             else:
-                settings = chroma_nb.Settings(path=str(stores / "store"), progress=False)
+                settings = chroma_nb.Settings(
+                    path=str(stores / "store"), progress=False, index_engine="usearch"
+                )
                 client = opened.enter_context(chroma_nb.Client(settings))
             small = client.create_collection("small", embedding_function=None)
             small.add(ids=[str(i) for i in range(10_000)], embeddings=large[:10_000])

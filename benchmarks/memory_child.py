@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from benchmarks.memory_data import Plan
 
 #: chromadb, and chroma_nb with each of its engines (`Settings.index_engine`).
-ENGINES = ("chromadb", "hnswlib", "usearch", "exact")
+ENGINES = ("chromadb", "hnswlib", "usearch", "turbovec", "exact")
 TOP_K = 10
 #: Rows per call of chromadb's `add`, which takes no more than 5,461.
 BATCH = 5_000

@@ -132,7 +132,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--limit", type=int, default=300, help="MB (10^6 bytes)")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--engine", choices=("usearch", "hnswlib"), default="usearch")
+    parser.add_argument("--engine", choices=("turbovec", "usearch", "hnswlib"), default="turbovec")
     parser.add_argument("--failures", type=Path, default=Path(), help="folder for their files")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args(given)

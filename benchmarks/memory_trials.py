@@ -219,7 +219,7 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
         prog="python -m benchmarks.memory_trials", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--only", default="", help="cases or trials, separated by commas")
-    parser.add_argument("--engine", choices=("usearch", "hnswlib"), default="usearch")
+    parser.add_argument("--engine", choices=("turbovec", "usearch", "hnswlib"), default="turbovec")
     parser.add_argument("--stores", type=Path, help="folder that keeps the stores")
     parser.add_argument("--json", type=Path, help="file for the outcomes")
     parser.add_argument(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 #: The raw graph that each chroma_nb is measured against.
-RAW = {"chroma_nb": "hnswlib", "chroma_nb_usearch": "usearch"}
+RAW = {"chroma_nb_turbovec": "hnswlib", "chroma_nb": "hnswlib", "chroma_nb_usearch": "usearch"}
 
 Figures = Mapping[str, Mapping[str, float]]
 #: (figures of every engine, the chroma_nb column, the run's results) -> (bound, its derivation)

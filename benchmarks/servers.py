@@ -105,6 +105,27 @@ def start_chromas(folder: Path, port: int = 0) -> Running:
             time.sleep(0.05)
 
 
+def start_clickhouse(folder: Path, port: int = 0) -> Running:
+    """Start the engine of ClickHouse behind the tests' own front, which speaks ClickHouse's HTTP interface."""
+    log = folder / "clickhouse.log"
+    command = [
+        sys.executable,
+        "-m",
+        "tests.support.clickhouse_front",
+        str(folder / "engine"),
+        str(port),
+    ]
+    with log.open("ab") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
+    assert process.stdout is not None
+    ready, _, _ = select.select([process.stdout], [], [], _START_SECONDS)
+    line = process.stdout.readline().decode() if ready else ""
+    if not line.startswith("listening"):
+        process.kill()
+        raise AssertionError(f"ClickHouse did not start: {line!r}\n{log.read_text()[-2_000:]}")
+    return Running(process, int(line.split()[1]), log)
+
+
 @contextlib.contextmanager
 def running(server: Running) -> Iterator[Running]:
     """End a server when it is not needed any more."""

@@ -3,6 +3,10 @@
 Clients add, query, get and delete in several collections under a budget that holds only some of them; half of them over HTTP,
 half over Arrow Flight, unless ``--transports`` says otherwise. The server is killed (SIGKILL) and started again, several times. At the end: is every acknowledged record
 there, was every answer right, was the budget kept?
+
+With ``--clickhouse`` there are two servers over one ClickHouse, each client asks now the one and now the other, and both and
+the engine are killed in turn. ``--clickhouse-url`` names a real server of ClickHouse, with a database of its own, which is not
+killed.
 """
 
 from __future__ import annotations
@@ -17,6 +21,8 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +30,11 @@ import numpy as np
 import psutil
 
 import chroma_nb
-from benchmarks.servers import Running, free_port, running, start_ours
+from benchmarks.servers import Running, free_port, running, start_clickhouse, start_ours
 from chroma_nb import errors
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 TRANSPORTS = ("http", "grpc")
 DIMENSION = 64
@@ -60,15 +66,58 @@ def vector_of(seed: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.random.default_rng(seed).normal(size=DIMENSION).astype(np.float32)
 
 
+class Server:
+    """One of our servers, always at the same ports."""
+
+    def __init__(self, folder: Path, transports: Sequence[str], clickhouse_url: str) -> None:
+        folder.mkdir()
+        self._folder = folder
+        self._environment = {"CHROMA_NB_TEMP_PATH": str(folder)}
+        if clickhouse_url:
+            self._environment["CHROMA_NB_DB"] = "clickhouse"
+            self._environment["CHROMA_NB_CLICKHOUSE_URL"] = clickhouse_url
+        self.budget = 0
+        self._port = 0
+        self._flight_port = free_port() if "grpc" in transports else 0
+        self.running: Running | None = None
+
+    def start(self, held: contextlib.ExitStack) -> None:
+        """Start it, and have it ended with the others."""
+        arguments = ["--path", str(self._folder / "store"), "--log-level", "error"]
+        if self._flight_port:
+            arguments += ["--flight-port", str(self._flight_port)]
+        if self.budget:
+            arguments += ["--memory", str(self.budget)]
+        server = start_ours(self._folder, *arguments, port=self._port, **self._environment)
+        self._port = server.port
+        self.running = held.enter_context(running(server))
+
+    def kill(self) -> None:
+        assert self.running is not None
+        self.running.kill()
+
+    def stop(self) -> int:
+        assert self.running is not None
+        return self.running.stop()
+
+    def connect(self, scheme: str) -> Any:
+        """Return a client of its own connections."""
+        port = self._flight_port if scheme == "grpc" else self._port
+        settings = chroma_nb.Settings(retries=0, timeout_seconds=60.0 + random.random())
+        return chroma_nb.connect(f"{scheme}://127.0.0.1:{port}", settings=settings)
+
+
 class Soak:
-    """Clients, a server, and somebody who ends it.
+    """Clients, servers, and somebody who ends them.
 
     Args:
         folder: Where the store is.
         n_clients: Clients at a time.
         seconds: How long.
-        kills: How often the server is ended.
+        kills: How often a server, or the engine, is ended.
         transports: Each client has the next one of these: "http" or "grpc".
+        n_servers: More than one need ClickHouse.
+        clickhouse_url: ClickHouse is there. With several servers and no address, an engine is started.
     """
 
     def __init__(
@@ -78,6 +127,9 @@ class Soak:
         seconds: float,
         kills: int,
         transports: Sequence[str] = TRANSPORTS,
+        *,
+        n_servers: int = 1,
+        clickhouse_url: str = "",
     ) -> None:
         self.transports = transports
         self.folder = folder
@@ -85,29 +137,30 @@ class Soak:
         self.seconds = seconds
         self.kills = kills
         self.book = Book()
-        self.budget = 0
-        self.port = 0
-        self.flight_port = free_port() if "grpc" in transports else 0
         self.stopped = threading.Event()
-        self.server: Running | None = None
+        self.held = contextlib.ExitStack()
+        self.engine: Running | None = None
+        if n_servers > 1 and not clickhouse_url:
+            self.engine = self.held.enter_context(running(start_clickhouse(folder)))
+            clickhouse_url = f"{self.engine.url}/default"
+        self.servers = [
+            Server(folder / f"server{number}", transports, clickhouse_url)
+            for number in range(n_servers)
+        ]
 
-    def start(self) -> Running:
-        """Start the server, on the same port each time."""
-        arguments = ["--path", str(self.folder / "store"), "--log-level", "error"]
-        if self.flight_port:
-            arguments += ["--flight-port", str(self.flight_port)]
-        if self.budget:
-            arguments += ["--memory", str(self.budget)]
-        server = start_ours(self.folder, *arguments, port=self.port)
-        self.port = server.port
-        return server
+    def kill_engine(self) -> None:
+        """End ClickHouse and start it again."""
+        assert self.engine is not None
+        self.engine.kill()
+        again = start_clickhouse(self.folder, self.engine.port)
+        self.engine = self.held.enter_context(running(again))
 
-    def connect(self, number: int = 0) -> Any:
-        """Return a client of its own connections, over the transport of the client of this number."""
-        scheme = self.transports[number % len(self.transports)]
-        port = self.flight_port if scheme == "grpc" else self.port
-        settings = chroma_nb.Settings(retries=0, timeout_seconds=60.0 + random.random())
-        return chroma_nb.connect(f"{scheme}://127.0.0.1:{port}", settings=settings)
+    def kill_server(self, server: Server) -> None:
+        server.kill()
+        server.start(self.held)
+
+    def connect(self) -> Any:
+        return self.servers[0].connect(self.transports[0])
 
     def fill(self) -> None:
         """Make the collections, and find out what they would take."""
@@ -125,23 +178,27 @@ class Soak:
                 docs.build_index()
                 self.book.there[name] = {f"base-{seed}": seed for seed in seeds}
             total = sum(client.memory.load(f"soak-{number}") for number in range(COLLECTIONS))
-        self.budget = int(total * BUDGET_SHARE)
+        for server in self.servers:
+            server.budget = int(total * BUDGET_SHARE)
 
     def work(self, number: int) -> None:
         """Be one client, until the end."""
         chance = random.Random(number)
         made = 0
-        client = None
+        #: By server.
+        clients: dict[Server, Any] = {}
         while not self.stopped.is_set():
             name = f"soak-{chance.randrange(COLLECTIONS)}"
             kind = chance.choices(("query", "get", "add", "delete", "unload"), (60, 15, 18, 5, 2))[
                 0
             ]
             ids: list[str] = []
+            server = chance.choice(self.servers)
             try:
-                if client is None:
-                    client = self.connect(number)
-                docs = client.get_collection(name, embedding_function=None)
+                if server not in clients:
+                    scheme = self.transports[number % len(self.transports)]
+                    clients[server] = server.connect(scheme)
+                docs = clients[server].get_collection(name, embedding_function=None)
                 if kind == "add":
                     seeds = [
                         10**7 * (number + 1) + made + i for i in range(chance.randrange(1, 30))
@@ -175,14 +232,12 @@ class Soak:
                 with self.book.lock:
                     self.book.unknown.update((name, one) for one in ids)
                 self.book.done["broken"] += 1
-                if client is not None:
-                    with contextlib.suppress(Exception):
-                        client.close()
-                client = None
+                with contextlib.suppress(Exception):
+                    clients.pop(server).close()
                 time.sleep(0.1)
             except Exception as error:
                 self.book.wrong.append(f"{kind}: {type(error).__name__}: {error}"[:300])
-        if client is not None:
+        for client in clients.values():
             client.close()
 
     def read(self, docs: Any, name: str, kind: str, chance: random.Random, own: str) -> None:
@@ -210,21 +265,23 @@ class Soak:
     def watch(self) -> None:
         """Look at the server's memory, until the end."""
         while not self.stopped.wait(0.5):
-            server = self.server
-            with contextlib.suppress(Exception):
-                assert server is not None
-                rss = psutil.Process(server.process.pid).memory_info().rss
-                self.book.most_rss = max(self.book.most_rss, rss)
-                with self.connect() as client:
-                    self.book.most_used = max(self.book.most_used, client.memory.report().used)
+            for server in self.servers:
+                with contextlib.suppress(Exception):
+                    assert server.running is not None
+                    rss = psutil.Process(server.running.process.pid).memory_info().rss
+                    self.book.most_rss = max(self.book.most_rss, rss)
+                    with server.connect(self.transports[0]) as client:
+                        used = client.memory.report().used
+                    self.book.most_used = max(self.book.most_used, used)
 
     def run(self) -> dict[str, Any]:
         """Do all of it and return what was found."""
-        with contextlib.ExitStack() as stack:
-            self.server = stack.enter_context(running(self.start()))
+        with self.held:
+            self.servers[0].start(self.held)
             self.fill()
-            self.server.stop()
-            self.server = stack.enter_context(running(self.start()))
+            self.servers[0].stop()
+            for server in self.servers:
+                server.start(self.held)
             threads = [
                 threading.Thread(target=self.work, args=(number,))
                 for number in range(self.n_clients)
@@ -232,19 +289,24 @@ class Soak:
             threads.append(threading.Thread(target=self.watch))
             for thread in threads:
                 thread.start()
-            for _ in range(self.kills):
+            ends: list[Callable[[], None]] = [
+                partial(self.kill_server, server) for server in self.servers
+            ]
+            if self.engine is not None:
+                ends.append(self.kill_engine)
+            for _, end in zip(range(self.kills), cycle(ends), strict=False):
                 time.sleep(self.seconds / (self.kills + 1))
-                self.server.kill()
-                self.server = stack.enter_context(running(self.start()))
+                end()
             time.sleep(self.seconds / (self.kills + 1))
             self.stopped.set()
             for thread in threads:
                 thread.join()
             lost, odd = self.compare()
             events = self.events()
-            status = self.server.stop()
+            statuses = [server.stop() for server in self.servers]
         return {
             "clients": self.n_clients,
+            "servers": len(self.servers),
             "seconds": self.seconds,
             "kills": self.kills,
             "done": dict(self.book.done),
@@ -252,35 +314,41 @@ class Soak:
             "lost": lost[:20],
             "neither there nor gone": odd[:20],
             "wrong": self.book.wrong[:20],
-            "budget_bytes": self.budget,
+            "budget_bytes": self.servers[0].budget,
             "most_used_bytes": self.book.most_used,
             "most_rss_bytes": self.book.most_rss,
             "unloads_since_the_last_start": events,
-            "exit_status": status,
+            "exit_statuses": statuses,
         }
 
     def compare(self) -> tuple[list[str], list[str]]:
         """Return what is missing of what was acknowledged, and what nobody wrote."""
         lost, odd = [], []
-        with self.connect() as client:
-            for name, known in self.book.there.items():
-                found = client[name].get(include=["metadatas", "embeddings"])
-                seeds = {
-                    one: metadata["seed"]
-                    for one, metadata in zip(found["ids"], found["metadatas"], strict=True)
-                }
-                unknown = {one for place, one in self.book.unknown if place == name}
-                lost += [one for one in known if one not in seeds and one not in unknown]
-                odd += [one for one in seeds if one not in known and one not in unknown]
-                for one, vector in zip(found["ids"], found["embeddings"], strict=True):
-                    if not np.array_equal(vector_of(seeds[one]), vector.astype(np.float32)):
-                        odd.append(f"the vector of {one}")
+        for server in self.servers:
+            with server.connect(self.transports[0]) as client:
+                for name, known in self.book.there.items():
+                    found = client[name].get(include=["metadatas", "embeddings"])
+                    seeds = {
+                        one: metadata["seed"]
+                        for one, metadata in zip(found["ids"], found["metadatas"], strict=True)
+                    }
+                    if len(seeds) != len(found["ids"]):
+                        odd.append(f"records of {name} are there twice")
+                    unknown = {one for place, one in self.book.unknown if place == name}
+                    lost += [one for one in known if one not in seeds and one not in unknown]
+                    odd += [one for one in seeds if one not in known and one not in unknown]
+                    for one, vector in zip(found["ids"], found["embeddings"], strict=True):
+                        if not np.array_equal(vector_of(seeds[one]), vector.astype(np.float32)):
+                            odd.append(f"the vector of {one}")
         return lost, odd
 
     def events(self) -> int:
-        """Return how often collections were unloaded since the last start."""
-        with self.connect() as client:
-            return sum(one.unloads for one in client.memory.report().collections)
+        """Return how often collections were unloaded since the last starts."""
+        n_unloads = 0
+        for server in self.servers:
+            with server.connect(self.transports[0]) as client:
+                n_unloads += sum(one.unloads for one in client.memory.report().collections)
+        return n_unloads
 
 
 def broken(found: dict[str, Any]) -> list[str]:
@@ -293,8 +361,8 @@ def broken(found: dict[str, Any]) -> list[str]:
         problems.append("the budget was passed")
     if not found["unloads_since_the_last_start"]:
         problems.append("nothing was ever unloaded: the budget was too large")
-    if found["exit_status"]:
-        problems.append(f"the server ended with {found['exit_status']}")
+    if any(found["exit_statuses"]):
+        problems.append(f"the servers ended with {found['exit_statuses']}")
     return problems
 
 
@@ -304,10 +372,19 @@ def main(given: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--kills", type=int, default=5)
     parser.add_argument("--transports", nargs="+", choices=TRANSPORTS, default=TRANSPORTS)
+    parser.add_argument("--clickhouse", action="store_true")
+    parser.add_argument("--clickhouse-url", default="")
     options = parser.parse_args(given)
+    n_servers = 2 if options.clickhouse or options.clickhouse_url else 1
     with tempfile.TemporaryDirectory() as folder:
         found = Soak(
-            Path(folder), options.clients, options.seconds, options.kills, options.transports
+            Path(folder),
+            options.clients,
+            options.seconds,
+            options.kills,
+            options.transports,
+            n_servers=n_servers,
+            clickhouse_url=options.clickhouse_url,
         ).run()
     print(json.dumps(found, indent=1))
     problems = broken(found)

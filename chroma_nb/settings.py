@@ -111,11 +111,11 @@ class Settings(Displayed):
     )
     index_engine: str = _documented(
         "auto",
-        "Engine of vector graphs: `auto` (hnswlib where it can be imported, else usearch), "
-        "`hnswlib`, `usearch`, `exact` (no graph), or `package.module:Class`.",
+        "Index of a collection: `auto` (turbovec where it can be imported, else hnswlib or usearch), `turbovec` (codes of 4 bits), "
+        "`turbovec-2bit`, `hnswlib` or `usearch` (graphs), `exact` (none), or `package.module:Class`.",
     )
     graph_min_records: int = _documented(
-        5_000, "Collections smaller than this are searched exactly and get no graph."
+        5_000, "Collections smaller than this are searched exactly and get no index."
     )
     threads: int = _documented(0, "Threads for building and batch queries; 0 is one per core.")
     memory_budget: str = _documented(

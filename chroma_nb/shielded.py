@@ -1,4 +1,4 @@
-"""`shielded`: work that no signal must stop half-way; `finish`: steps that are all taken, whatever fails."""
+"""`shielded`: work that no signal must stop half-way; `wait_on`: waiting that one may stop; `finish`: all steps, whatever fails."""
 
 from __future__ import annotations
 
@@ -16,12 +16,38 @@ _TICK_SECONDS = 0.1
 _START_SECONDS = 10.0
 
 
-class _LimitedEvent(threading.Event):
-    """An event that nobody waits for without an end."""
+class _Latch(threading.Event):
+    """An event that an interrupt of the main thread leaves whole, and that nobody waits for without an end.
+
+    `threading.Event` has a lock of its own. An interrupt in its methods may leave that locked for ever, or have the lock
+    given back that was not taken: "RuntimeError: release unlocked lock" in the place of the interrupt.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_set = False
+        #: Locked until it is set. To wait for a lock is one step.
+        self._closed = threading.Lock()
+        self._closed.acquire()
+
+    def is_set(self) -> bool:
+        return self._is_set
+
+    def set(self) -> None:
+        if not self._is_set:
+            # First, so that who waits does not depend on the next step.
+            self._is_set = True
+            self._closed.release()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait for `timeout` seconds at most; None: `_START_SECONDS`."""
-        return super().wait(_START_SECONDS if timeout is None else timeout)
+        left = _START_SECONDS if timeout is None else timeout
+        while not self._is_set and left > 0:
+            if self._closed.acquire(timeout=min(left, _TICK_SECONDS)):
+                # For the next one that waits.
+                self._closed.release()
+            left -= _TICK_SECONDS
+        return self._is_set
 
 
 def _begins(run: Callable[[], None]) -> bool:
@@ -32,7 +58,7 @@ def _begins(run: Callable[[], None]) -> bool:
     """
     thread = threading.Thread(target=run, name="chroma_nb shielded")
     # `start` waits for this, for ever where the thread had no memory left to begin.
-    thread._started = started = _LimitedEvent()  # type: ignore[attr-defined]
+    thread._started = started = _Latch()  # type: ignore[attr-defined]
     thread.start()
     return started.is_set()
 
@@ -51,11 +77,12 @@ def shielded(work: Callable[[], T]) -> T:
         return work()
     results: list[T] = []
     errors: list[BaseException] = []
-    may_begin, done = threading.Event(), threading.Event()
+    may_begin, done = _Latch(), _Latch()
     claim = threading.Lock()
 
     def run() -> None:
-        may_begin.wait()
+        while not may_begin.wait():
+            pass
         if not claim.acquire(blocking=False):
             return  # an interrupt between two steps below has started the work twice
         try:
@@ -93,6 +120,20 @@ def shielded(work: Callable[[], T]) -> T:
     if errors:
         raise errors[0]
     return results[0]
+
+
+def wait_on(condition: threading.Condition, seconds: float | None = None) -> None:
+    """Wait for a condition, whose lock the caller has; it has it afterwards, too, wherever an interrupt comes.
+
+    `Condition.wait` may be interrupted after it has given the lock back and before it would take it again. Then leaving
+    the caller's `with` would raise "RuntimeError: cannot release un-acquired lock" in the place of the interrupt.
+    """
+    try:
+        condition.wait(seconds)
+    except BaseException:
+        if not condition._is_owned():  # type: ignore[attr-defined]
+            condition.acquire()
+        raise
 
 
 def finish(*steps: Callable[[], object]) -> None:

@@ -18,6 +18,7 @@ ENGINES = {
     "usearch": "benchmarks.engines.usearch_:Usearch",
     "lancedb": "benchmarks.engines.lancedb_:Lancedb",
     "qdrant": "benchmarks.engines.qdrant_:Qdrant",
+    "chroma_nb_turbovec": "benchmarks.engines.chroma_nb_:ChromaNbTurbovec",
     "chroma_nb": "benchmarks.engines.chroma_nb_:ChromaNb",
     "chroma_nb_usearch": "benchmarks.engines.chroma_nb_:ChromaNbUsearch",
 }

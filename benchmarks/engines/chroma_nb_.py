@@ -1,4 +1,4 @@
-"""chroma_nb, persistent, with either graph engine: through its public API only."""
+"""chroma_nb, persistent, with each index: through its public API only."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INCLUDE: Any = ["documents", "metadatas", "distances"]
 
 
 class ChromaNb(Engine):
-    """With hnswlib's graph, which it takes wherever hnswlib can be imported."""
+    """With hnswlib's graph."""
 
     label = "chroma_nb (hnswlib)"
     module = "chroma_nb"
@@ -88,9 +88,18 @@ class ChromaNb(Engine):
 
 
 class ChromaNbUsearch(ChromaNb):
-    """With usearch's graph, which it takes where hnswlib is not installed."""
+    """With usearch's graph, which it takes where turbovec has no wheel."""
 
     label = "chroma_nb (usearch)"
     needs = ("usearch",)
     distributions = ("chroma-nb", "usearch", "duckdb")
     index_engine = "usearch"
+
+
+class ChromaNbTurbovec(ChromaNb):
+    """With turbovec's codes: the default install."""
+
+    label = "chroma_nb (turbovec)"
+    needs = ("turbovec",)
+    distributions = ("chroma-nb", "turbovec", "duckdb")
+    index_engine = "turbovec"

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 from chroma_nb._version import __version__
 from chroma_nb.api.base import API, Found, Matches, Records
+from chroma_nb.api.calls import looking_once, page_of
 from chroma_nb.api.conditions import Conditions
 from chroma_nb.api.scanning import EVERYTHING
 from chroma_nb.errors import (
@@ -71,6 +72,7 @@ if TYPE_CHECKING:
 _Selected = TypeVar("_Selected")
 
 
+@looking_once
 class Local(API):
     """Answers in this process.
 
@@ -190,7 +192,7 @@ class Local(API):
         self, tenant: str, limit: int | None = None, offset: int = 0
     ) -> list[tuple[UUID, str]]:
         self.get_tenant(tenant)
-        return _page(self.db.list_databases(tenant), limit, offset)
+        return page_of(self.db.list_databases(tenant), limit, offset)
 
     def delete_database(self, name: str, tenant: str) -> None:
         self.get_database(name, tenant)
@@ -259,7 +261,7 @@ class Local(API):
         self, limit: int | None = None, offset: int = 0, *, tenant: str, database: str
     ) -> list[CollectionInfo]:
         self.get_database(database, tenant)
-        return _page(self.db.list_collections(tenant, database), limit, offset)
+        return page_of(self.db.list_collections(tenant, database), limit, offset)
 
     def count_collections(self, *, tenant: str, database: str) -> int:
         return len(self.list_collections(tenant=tenant, database=database))
@@ -590,8 +592,3 @@ class Local(API):
     def sql(self, query: str, parameters: Any = None, *, tenant: str, database: str) -> Any:
         self.get_database(database, tenant)
         return self.db.sql(query, parameters, tenant, database)
-
-
-def _page(items: list[Any], limit: int | None, offset: int | None) -> list[Any]:
-    start = offset or 0
-    return items[start : None if limit is None else start + limit]

@@ -560,7 +560,7 @@ class API(ABC):
 
     @abstractmethod
     def build_index(self, collection_id: UUID, *, tenant: str, database: str) -> None:
-        """Build the graph now, up to the last record, and return when it is done."""
+        """Build the index now, up to the last record, and return when it is done."""
 
     @abstractmethod
     def explain(

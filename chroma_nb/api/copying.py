@@ -7,6 +7,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import xxhash
+
 from chroma_nb.api.scanning import COPIES, EVERYTHING, PIECE_BYTES, Pieces, Scan, ScanPiece
 from chroma_nb.errors import ChromaError, UniqueConstraintError
 from chroma_nb.memory.workspace import WORKSPACE
@@ -245,6 +247,41 @@ def copy_records(
 
 def _batch(found: Records) -> RecordBatch:
     return RecordBatch(found.ids, found.embeddings, found.documents, found.uris, found.metadatas)
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a collection holds, in two numbers that are equal where the records are, whatever their order.
+
+    Attributes:
+        n_records: How many records.
+        checksum: 128 bits: the sum of a hash (XXH3) of each record's id, texts, metadata and embedding.
+    """
+
+    n_records: int
+    checksum: int
+
+
+def contents_of(place: Place, on_progress: Callable[[int], object] | None = None) -> Contents:
+    """Read all records of a collection, piece by piece, and sum them up.
+
+    Args:
+        place: The collection.
+        on_progress: Called with the number of records of each piece.
+    """
+    n_records = checksum = 0
+    with place.scan() as scan:
+        for piece in scan:
+            found = piece.batch()
+            for row, one in enumerate(found.ids):
+                summed = xxhash.xxh3_128(json.dumps([one, _record(found, row)]).encode())
+                if found.embeddings is not None:
+                    summed.update(found.embeddings[row].tobytes())
+                checksum = (checksum + summed.intdigest()) % 2**128
+            n_records += len(found.ids)
+            if on_progress is not None:
+                on_progress(len(found.ids))
+    return Contents(n_records, checksum)
 
 
 def fork_collection(

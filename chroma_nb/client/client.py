@@ -344,7 +344,9 @@ class ClientAPI(Connection, Displayed):
         return self.get_collection(name, embedding_function=None).unload()
 
     def sql(self, query: str, parameters: Any = None) -> pd.DataFrame:
-        """Ask DuckDB: run one SELECT over the collections, each a table of its name; see docs/sql.md.
+        """Run one SELECT over the collections, each a table of its name, in DuckDB's SQL; see docs/sql.md.
+
+        A store in ClickHouse takes ClickHouse's SQL, with columns of other types; see "SQL" in docs/scaling.md.
 
         A table has the columns id, document, uri, metadata (JSON), embedding (``FLOAT[dimension]``, which ``*``
         leaves out), and one for each metadata key. Names count by their letters. ``SHOW TABLES``, ``DESCRIBE``,
@@ -361,8 +363,8 @@ class ClientAPI(Connection, Displayed):
         Raises:
             InvalidArgumentError: Not one reading statement, a name that is not there or may mean two things, or a
                 query that fails.
-            MemoryBudgetError: DuckDB, or the answer, needs more memory than there is.
-            NotSupportedError: The store is at a server.
+            MemoryBudgetError: The database, or the answer, needs more memory than there is.
+            NotSupportedError: The store is at a server of chroma_nb's, or in a ClickHouse before 26.8.
         """
         return self.api.sql(query, parameters, tenant=self.tenant, database=self.database)
 
@@ -396,6 +398,7 @@ class ClientAPI(Connection, Displayed):
         *,
         on_conflict: OnConflict = "skip",
         mirror: bool = False,
+        verify: bool = False,
     ) -> Transfers:
         """Copy collections into another client's database.
 
@@ -406,11 +409,14 @@ class ClientAPI(Connection, Displayed):
                 those that differ, ``"error"`` raises.
             mirror: Make the copy the same: changed records are written over, and what is not here is
                 deleted there.
+            verify: Read each collection and its copy again afterwards, and compare the number of their records and a
+                checksum of them.
 
         Returns:
             Name -> records there afterwards; its `reports` say what was added, skipped, changed, removed.
 
         Raises:
+            InternalError: With `verify`, a copy is not the same as its source.
             InvalidArgumentError: `other` is no client: open one with `chroma_nb.connect`.
         """
         from chroma_nb.transfer import copy_collections
@@ -422,7 +428,9 @@ class ClientAPI(Connection, Displayed):
             chosen = [self._name_now(names)]
         else:
             chosen = [self._name_now(one) for one in names]
-        return copy_collections(self, other, chosen, on_conflict=on_conflict, mirror=mirror)
+        return copy_collections(
+            self, other, chosen, on_conflict=on_conflict, mirror=mirror, verify=verify
+        )
 
 
 def _checked_client(other: Any) -> ClientAPI:

@@ -277,7 +277,7 @@ class Collection(SearchingHandle):
         return 0
 
     def get_indexing_status(self) -> IndexingStatus:
-        """Return how much of the collection its graph covers; the rest is searched exactly."""
+        """Return how much of the collection its index covers; the rest is searched exactly."""
         return self._client.api.indexing_status(self.id, **self._in_database)
 
     # -- beyond Chroma ------------------------------------------------------------------------
@@ -384,7 +384,7 @@ class Collection(SearchingHandle):
         return self._client.api.unload(self.id, **self._in_database)
 
     def build_index(self) -> None:
-        """Build the graph now, up to the last record, and return when that is done.
+        """Build the index now, up to the last record, and return when that is done.
 
         It is built in the background anyway; until then the answers are exact and take longer.
         """

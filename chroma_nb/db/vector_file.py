@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chroma_nb.db.base import VectorSource
 from chroma_nb.db.block_sums import Block, BlockSums, Growth, rows_per_block, sum_of
 from chroma_nb.db.file_io import read_all, read_into, unnamed_file, write_all
 from chroma_nb.db.own_file import open_plain
+from chroma_nb.db.vector_source import VectorSource
 from chroma_nb.db.watched_file import WatchedFile
 from chroma_nb.errors import StoreCorruptError
 

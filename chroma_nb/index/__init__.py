@@ -15,12 +15,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: Engine -> (module that it needs, what installs that, where its class is), the largest in memory
-#: first; `auto` takes the first that is installed.
+#: first.
 ENGINES = {
     "hnswlib": ("hnswlib", "chroma-nb[hnswlib]", "chroma_nb.index._hnswlib:Hnswlib"),
     "usearch": ("usearch", "usearch", "chroma_nb.index._usearch:Usearch"),
     "usearch-i8": ("usearch", "usearch", "chroma_nb.index._usearch:UsearchI8"),
+    "turbovec": ("turbovec", "turbovec", "chroma_nb.index._turbovec:Turbovec"),
+    "turbovec-2bit": ("turbovec", "turbovec", "chroma_nb.index._turbovec:Turbovec2Bit"),
 }
+
+#: What `auto` takes, the first that is installed: codes, which are there at once and miss nothing; then graphs.
+_AUTO = ("turbovec", "hnswlib", "usearch")
 
 
 def check_engine(name: str) -> None:
@@ -92,7 +97,7 @@ def load_engine(name: str) -> type[VectorIndex] | None:
     if ":" in name:
         return _load_own(name)
     if name == "auto":
-        for candidate in ENGINES:
+        for candidate in _AUTO:
             try:
                 return load_engine(candidate)
             except ImportError:

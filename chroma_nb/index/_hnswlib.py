@@ -41,7 +41,7 @@ class Hnswlib(VectorIndex):
 
     @classmethod
     def open(
-        cls, path: str, parameters: GraphParameters, capacity: int, state: dict[str, float]
+        cls, path: str, parameters: GraphParameters, capacity: int, state: dict[str, Any]
     ) -> Hnswlib:
         index = hnswlib.Index(space=parameters.space, dim=parameters.dimension)
         index.load_index(path, max_elements=capacity)

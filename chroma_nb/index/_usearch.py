@@ -77,7 +77,7 @@ class Usearch(VectorIndex):
 
     @classmethod
     def open(
-        cls, path: str, parameters: GraphParameters, capacity: int, state: dict[str, float]
+        cls, path: str, parameters: GraphParameters, capacity: int, state: dict[str, Any]
     ) -> Usearch:
         index = cls._make(parameters)
         index.load(path)
@@ -85,7 +85,8 @@ class Usearch(VectorIndex):
 
     def _encode(self, vectors: NDArray[np.float32]) -> NDArray[Any]:
         """Return the vectors as the graph takes them."""
-        return vectors
+        # usearch refuses those of a buffer that is not aligned, as a request's are.
+        return np.require(vectors, requirements=["C", "A"])
 
     def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32], threads: int) -> None:
         if not len(labels):
@@ -164,13 +165,13 @@ class UsearchI8(Usearch):
 
     @classmethod
     def open(
-        cls, path: str, parameters: GraphParameters, capacity: int, state: dict[str, float]
+        cls, path: str, parameters: GraphParameters, capacity: int, state: dict[str, Any]
     ) -> UsearchI8:
         index = cls._make(parameters)
         index.load(path)
         return cls(index, parameters, float(state["scale"]))
 
-    def state(self) -> dict[str, float]:
+    def state(self) -> dict[str, Any]:
         return {"scale": 1.0 if self._scale is None else self._scale}
 
     def _encode(self, vectors: NDArray[np.float32]) -> NDArray[Any]:

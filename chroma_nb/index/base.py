@@ -1,4 +1,4 @@
-"""`VectorIndex`: a graph over one collection's vectors, known by their labels."""
+"""`VectorIndex`: a graph or codes of one collection's vectors, known by their labels."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ import os
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from chroma_nb.errors import NotSupportedError
 from chroma_nb.types import MAX_EF, MAX_NEIGHBORS, MIN_NEIGHBORS
 
 if TYPE_CHECKING:
@@ -81,8 +82,17 @@ class VectorIndex(ABC):
     #: How many more neighbours to fetch than are wanted, as a share. The distances of an answer are always
     #: computed from the vectors themselves; a graph of lossy copies puts neighbours into a slightly wrong order.
     overfetch: ClassVar[float] = 0.0
-
+    #: It takes vectors of up to so many dimensions.
+    most_dimensions: ClassVar[float] = float("inf")
     parameters: GraphParameters
+
+    def learn(self, vectors: NDArray[np.float32]) -> None:
+        """Take notice of what the vectors are like, before the first is added. An engine that has no use for it does nothing.
+
+        Args:
+            vectors: Some of all places of the collection: shape (n, dimension), float32, C-contiguous.
+        """
+        return
 
     @abstractmethod
     def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32], threads: int) -> None:
@@ -112,6 +122,29 @@ class VectorIndex(ABC):
         Returns:
             Neighbours, padded as `Neighbors` says where fewer were found.
         """
+
+    @property
+    def code_bytes(self) -> int:
+        """Bytes of each vector's code, where a search compares all codes; 0 where it follows a graph.
+
+        Then `ef_search` counts for nothing, the distances are unbiased estimates, and `search_among` is there.
+        """
+        return 0
+
+    def search_among(
+        self, queries: NDArray[np.float32], k: int, threads: int, mask: NDArray[np.bool_]
+    ) -> Neighbors:
+        """Do as `search`, among the labels of a mask alone. It is asked where there are `code_bytes`.
+
+        It may return more than k. A distance of NaN is one that the code says nothing of: it is computed from the vector.
+
+        Args:
+            queries: As in `search`.
+            k: As in `search`.
+            threads: As in `search`.
+            mask: Shape (labels,), bool; it has a place for every label that is held.
+        """
+        raise NotSupportedError(f"{type(self).__name__} cannot search among chosen labels")
 
     @abstractmethod
     def set_ef_search(self, ef_search: int) -> None:
@@ -149,14 +182,14 @@ class VectorIndex(ABC):
             OSError: The disk is full or has failed.
         """
 
-    def state(self) -> dict[str, float]:
-        """Return what `open` needs beside the file."""
+    def state(self) -> dict[str, Any]:
+        """Return what `open` needs beside the file, as values that JSON has."""
         return {}
 
     @classmethod
     @abstractmethod
     def open(
-        cls, path: str, parameters: GraphParameters, capacity: int, state: dict[str, float]
+        cls, path: str, parameters: GraphParameters, capacity: int, state: dict[str, Any]
     ) -> VectorIndex:
         """Read a saved index.
 

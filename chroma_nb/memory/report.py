@@ -47,8 +47,8 @@ class CollectionMemory:
     id: str
     #: ``"loaded"``, ``"loading"``, ``"on disk"``, or ``"empty"`` where there is nothing to load.
     state: str
-    #: How its queries are answered: ``"exact"``, or the form of its graph: ``"hnswlib"`` (float32),
-    #: ``"usearch"`` (bfloat16), ``"usearch-i8"`` (int8).
+    #: How its queries are answered: ``"exact"``, or the form of its index: ``"turbovec"`` (codes of 4 bits), ``"turbovec-2bit"``,
+    #: ``"hnswlib"`` (float32), ``"usearch"`` (bfloat16), ``"usearch-i8"`` (int8).
     form: str
     n_records: int
     resident_bytes: int
@@ -223,7 +223,7 @@ class Estimate(Displayed):
         n_records: Records asked about.
         dimension: Floats of each embedding.
         n_bytes: Size in memory in the form that would be chosen; 0 where it would stay on disk.
-        form: ``"hnswlib"``, ``"usearch"``, ``"usearch-i8"``, ``"exact"``, or ``"on disk"``.
+        form: An engine, as ``"turbovec"`` or ``"hnswlib"``; ``"exact"``, or ``"on disk"``.
         by_form: Form -> size in memory, the largest first.
         largest: Form -> how many such records the whole budget would hold.
         disk_bytes: Size of the vectors (float32) on the disk.

@@ -1,15 +1,17 @@
-"""Gives freed memory back to the operating system: `return_memory`, `return_arrows_memory`, `return_large_at_once`."""
+"""Gives freed memory back to the operating system: `return_memory`, `returned_when_freed` and others."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import sys
+import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 
 #: Under a limit lower than this (bytes), using less memory is worth slower allocations.
@@ -17,6 +19,14 @@ _LITTLE_BYTES = 4 << 30
 #: glibc's default threshold, which it raises by itself; and the number of this parameter of `mallopt`.
 _LARGE_BYTES = 128 << 10
 _M_MMAP_THRESHOLD = -3
+#: What glibc raises it to by itself, in a process that has used large blocks, with the number and the value of the one that
+#: goes with it: how much is kept at the end of the heap.
+_MOST_LARGE_BYTES = 32 << 20
+_M_TRIM_THRESHOLD, _MOST_KEPT_BYTES = -1, 64 << 20
+#: The garbage collector may free codes while a thread is within this lock.
+_lock = threading.RLock()
+#: Threads that are within `returned_when_freed`.
+_n_within = 0
 
 
 def return_large_at_once(limit: int) -> None:
@@ -30,12 +40,45 @@ def return_large_at_once(limit: int) -> None:
     Args:
         limit: Bytes that the process may use.
     """
-    chosen = "MALLOC_MMAP_THRESHOLD_" in os.environ or "GLIBC_TUNABLES" in os.environ
+    global _n_within
     if limit >= _LITTLE_BYTES or _malloc_trim() is None:
         return
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
-    if not chosen:
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+    if not _is_chosen_by_user():
+        with _lock:
+            # For good.
+            _n_within += 1
+            ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+
+
+@contextlib.contextmanager
+def returned_when_freed() -> Iterator[None]:
+    """Have large blocks that are taken here, also by other threads, given back to the system as soon as they are freed.
+
+    Codes are blocks of some megabytes, taken by threads of their engine: of those, glibc kept all that unloading freed,
+    and `return_memory` could not change it. Always, this would make large batches slower by half.
+    """
+    global _n_within
+    if _malloc_trim() is None or _is_chosen_by_user():
+        yield
+        return
+    mallopt = ctypes.CDLL(None).mallopt
+    with _lock:
+        _n_within += 1
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
+    try:
+        yield
+    finally:
+        with _lock:
+            _n_within -= 1
+            if not _n_within:
+                mallopt(_M_MMAP_THRESHOLD, _MOST_LARGE_BYTES)
+                mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT_BYTES)
+
+
+def _is_chosen_by_user() -> bool:
+    return "MALLOC_MMAP_THRESHOLD_" in os.environ or "GLIBC_TUNABLES" in os.environ
 
 
 def return_arrows_memory() -> None:

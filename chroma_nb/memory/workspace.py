@@ -20,6 +20,7 @@ from chroma_nb.memory.lender import LENDERS, Lenders
 from chroma_nb.memory.machine import MACHINE, Machine
 from chroma_nb.memory.preflight import over_budget
 from chroma_nb.memory.pressure import CRITICAL_BYTES, PRESSURE
+from chroma_nb.shielded import wait_on
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -351,7 +352,7 @@ class Workspace:
                     if n_bytes <= room:
                         if not patience or not self._gives_precedence(started):
                             return self._granted(n_bytes)
-                        self._changed.wait(_YIELD_SECONDS)
+                        wait_on(self._changed, _YIELD_SECONDS)
                         continue
                 # Nothing is unloaded where it would not fit even then.
                 reach = room + self._lenders.lendable() + self._others() + self._statements()
@@ -372,7 +373,7 @@ class Workspace:
                         )
                     waited = True
                     self._waiting[threading.get_ident()] = started
-                    self._changed.wait(min(left, _LOOK_SECONDS))
+                    wait_on(self._changed, min(left, _LOOK_SECONDS))
         finally:
             if waited:
                 with self._lock:

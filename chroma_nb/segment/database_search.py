@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chroma_nb.db.base import VectorSource
     from chroma_nb.db.ranking import Ranked, VectorRanking
+    from chroma_nb.db.vector_source import VectorSource
     from chroma_nb.filters.expression import Expression
     from chroma_nb.types import CollectionInfo
 

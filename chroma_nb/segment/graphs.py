@@ -31,7 +31,10 @@ from chroma_nb.types import IndexingStatus
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from numpy.typing import NDArray
+
     from chroma_nb.db.base import DB
+    from chroma_nb.db.vector_source import VectorSource
     from chroma_nb.index.base import VectorIndex
     from chroma_nb.progress import ProgressBar
     from chroma_nb.segment.resident_set import ResidentSet
@@ -67,6 +70,19 @@ _TAIL_SHARE = 0.02
 _AFTER_DEATH_FACTOR = 3
 #: After a build of this many records, freed memory is given back to the system; that takes some 10 ms.
 _MANY_RECORDS = 20_000
+
+
+#: Codes are made as it suits vectors of so many places of a collection, each of so many bytes.
+_SAMPLE_PLACES = 16
+_SAMPLE_BYTES = 128 << 10
+
+
+def _sample(source: VectorSource, end: int) -> NDArray[np.float32]:
+    """Return vectors of all parts of labels 0 .. end - 1: float32, shape (n, dimension)."""
+    n = max(1, _SAMPLE_BYTES // source.row_bytes)
+    places = np.unique(np.linspace(0, max(0, end - n), _SAMPLE_PLACES).astype(np.int64))
+    parts = [source.read_range(at, min(int(at) + n, end)) for at in places.tolist()]
+    return np.ascontiguousarray(np.concatenate(parts))
 
 
 class _ClosingError(Exception):
@@ -106,7 +122,9 @@ class Graphs:
         vectors = segment.vectors
         # Vectors of very large or very small length are compared in float64, which no graph does.
         suited = vectors is not None and vectors.suits_graph
-        return suited and self._saved.are_wanted(segment.metadata.n_live)
+        return suited and self._saved.are_wanted(
+            segment.metadata.n_live, segment.info.dimension or 0
+        )
 
     def tail_is_long(self, segment: LoadedSegment) -> bool:
         """Say whether the graph is due to be built or brought up to date."""
@@ -160,7 +178,7 @@ class Graphs:
             dimension = 1 if segment is None else segment.info.dimension or 1
             most = max(1, _EXTEND_BYTES // (4 * dimension))
             pace = Pace(threads, _EXTEND_SECONDS, _EXTEND_SECONDS_WHILE_USED, most)
-            with progress_bar(total, "Building the graph", did="linked", enabled=shown) as bar:
+            with progress_bar(total, "Building the index", did="indexed", enabled=shown) as bar:
                 while not self.closing and self._build_or_extend(
                     slot, pace, bar, must=not in_background
                 ):
@@ -190,7 +208,7 @@ class Graphs:
         if ranking is None or not ranking.has_graphs:
             return False
         info = self.db.get_collection(collection_id)
-        if info.dimension is None or not self._saved.are_wanted(extent.n_records):
+        if info.dimension is None or not self._saved.are_wanted(extent.n_records, info.dimension):
             return False
         shown = self.settings.progress and not in_background
         title = f"Building the graph in {ranking.name}"
@@ -425,7 +443,7 @@ class Graphs:
         started = time.perf_counter()
         held = self._residents.ledger.held(slot.collection_id)
         room = self._residents.room_for(slot) - held
-        forms = self._saved.forms(n_records)
+        forms = self._saved.forms(n_records, parameters.dimension)
         prefix = self._residents.derived.prefix(segment.info.id, segment.generation)
         # A saved graph comes before a larger one that would have to be built.
         fitting = list(policy.forms_that_fit(forms, parameters, n_labels, room))
@@ -433,24 +451,24 @@ class Graphs:
         for form in fitting:
             need = form.bytes_for(parameters, n_labels)
             if not must and self._may_be_fatal(prefix, form, need):
-                reason = f"a process ended while it built this graph, and {format_bytes(need)} are hardly free"
+                reason = f"a process ended while it built this index, and {format_bytes(need)} are hardly free"
                 self._residents.note("stay exact", slot, reason, need, 0.0)
                 return None
             if self._residents.reserve(slot, need, owner):
                 return form
-        *_, smallest = self._saved.forms(n_records)
+        *_, smallest = self._saved.forms(n_records, parameters.dimension)
         need = smallest.bytes_for(parameters, n_labels)
         if must:
             raise no_room(
                 self._residents,
                 slot,
                 need,
-                f"The smallest graph of collection [{segment.info.name}]",
+                f"The smallest index of collection [{segment.info.name}]",
                 "go on without it: queries stay exact, and read the vectors from disk",
                 held,
             )
         seconds = time.perf_counter() - started
-        reason = f"a graph of {format_bytes(need)} does not fit"
+        reason = f"an index of {format_bytes(need)} does not fit"
         self._residents.note("stay exact", slot, reason, need, seconds)
         return None
 
@@ -476,6 +494,12 @@ class Graphs:
         graph = form.create(graph_parameters(segment.info), end + end // 8)
         most = max(1, _BUILD_BYTES // vectors.source.row_bytes)
         pace = Pace(self.settings.threads, _BUILD_SECONDS, _BUILD_SECONDS_WHILE_USED, most)
+        if graph.code_bytes:
+            # 100,000 are made within a second or two.
+            pace = Pace(self.settings.threads, _BUILD_SECONDS, _BUILD_SECONDS, most, first=most)
+            with contextlib.suppress(OSError, StoreCorruptError):
+                # What is wrong with a vector is said where it is read to be encoded.
+                graph.learn(_sample(vectors.source, end))
         start = 0
         while start < end:
             if self.closing or slot.segment is not segment or self._residents.ledger.is_over:
@@ -522,12 +546,12 @@ class Graphs:
                 need,
                 free,
                 self._residents.budget,
-                f"The graph of collection [{segment.info.name}] was not finished, as the machine's memory got "
+                f"The index of collection [{segment.info.name}] was not finished, as the machine's memory got "
                 "short: it",
                 "make room, and call build_index() again",
                 "go on without it: queries stay exact, and read the vectors from disk",
             )
-        reason = "building its graph was put off: the machine's memory is short"
+        reason = "building its index was put off: the machine's memory is short"
         self._residents.note("stay exact", slot, reason, need, 0.0)
         return False
 

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from chroma_nb.errors import InternalError
+from chroma_nb.shielded import wait_on
 
 if TYPE_CHECKING:
     from types import CodeType, FrameType, TracebackType
@@ -187,7 +188,7 @@ class Mutex:
                 try:
                     self._waiting[me] = None
                     while self._owner is not None or _first(self._waiting) != me:
-                        self._condition.wait()
+                        wait_on(self._condition)
                     del self._waiting[me]
                 except BaseException:
                     self._give_up(me)
@@ -307,7 +308,7 @@ class RWLock:
             try:
                 self._waiting_readers.add(me)
                 while me not in self._readers:
-                    self._to_readers.wait()
+                    wait_on(self._to_readers)
             except BaseException:
                 # It may have been let in already.
                 self._leave()
@@ -330,7 +331,7 @@ class RWLock:
                 try:
                     self._waiting[me] = None
                     while self._writer is not None or self._readers or _first(self._waiting) != me:
-                        self._to_writers.wait()
+                        wait_on(self._to_writers)
                     self._writer = me
                     had = True
                     del self._waiting[me]

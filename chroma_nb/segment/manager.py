@@ -541,7 +541,7 @@ class SegmentManager:
             self._compact_or_build(slot, collection_id)
         except StoreCorruptError as error:
             # The user did not ask for this work. Reading the damaged records raises the error.
-            logger.warning("Neither compacted nor put into a graph: %s", error)
+            logger.warning("Neither compacted nor put into an index: %s", error)
         except NotFoundError:
             # Another thread has deleted it meanwhile.
             pass

@@ -137,7 +137,7 @@ def estimate(
     disk = 4 * n_records * dimension
     by_form = {
         form.engine: base + form.bytes_for(parameters, n_records)
-        for form in residents.saved_graphs.forms(n_records)
+        for form in residents.saved_graphs.forms(n_records, dimension)
     }
     if not by_form:
         by_form = {"exact": base + disk}
@@ -159,25 +159,27 @@ def estimate(
 def why_this_form(residents: ResidentSet, segment: Segment) -> str:
     """Say in words why a collection is held in its present form."""
     slot = residents.slots.get(segment.info.id)
-    form = next(residents.saved_graphs.forms(segment.metadata.n_live), None)
+    form = next(
+        residents.saved_graphs.forms(segment.metadata.n_live, segment.info.dimension or 0), None
+    )
     if not isinstance(segment, LoadedSegment):
         if not residents.may_fit(slot):
             need = format_bytes(slot.least_bytes or 0)
             return f"{need} do not fit the budget of {format_bytes(residents.budget)}"
         return "there was no room at the moment"
     if form is None or segment.vectors is None:
-        return "it is small, or graphs are switched off: exact search"
+        return "it is small, or indexes are switched off: exact search"
     if segment.form == form.engine:
-        return "the full graph fits"
+        return "the full index fits"
     if not segment.vectors.suits_graph:
-        return "its vectors are too long or too short for a graph's float32: exact search"
+        return "its vectors are too long or too short for float32: exact search"
     full = form.bytes_for(graph_parameters(segment.info), segment.metadata.n_labels)
     held = (
-        "no graph is loaded"
+        "no index is loaded"
         if segment.vectors.graph is None
         else f"{segment.form} is a smaller form"
     )
     return (
-        f"{held}; the full graph ({form.engine}) takes {format_bytes(full)}, the budget is "
+        f"{held}; the full index ({form.engine}) takes {format_bytes(full)}, the budget is "
         f"{format_bytes(residents.budget)}, of which {format_bytes(residents.ledger.free)} are free"
     )

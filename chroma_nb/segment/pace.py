@@ -18,14 +18,22 @@ class Pace:
         seconds: What a step should take where nobody waits for answers.
         seconds_while_used: The same where others read or write meanwhile.
         most: Vectors of a step at most.
+        first: Vectors of the very first step.
     """
 
-    def __init__(self, threads: int, seconds: float, seconds_while_used: float, most: int) -> None:
+    def __init__(
+        self,
+        threads: int,
+        seconds: float,
+        seconds_while_used: float,
+        most: int,
+        first: int = _FIRST,
+    ) -> None:
         self._all_threads = threads
         self._seconds = {False: seconds, True: seconds_while_used}
         self._most = most
         #: Vectors of the next step, by whether others read or write meanwhile.
-        self._size = {False: min(_FIRST, most), True: 1}
+        self._size = {False: min(first, most), True: min(first, most) if first > _FIRST else 1}
         self._others_work = False
 
     def next(self) -> int:

@@ -54,7 +54,7 @@ def still_held(residents: ResidentSet, budget: int) -> MemoryBudgetError:
         residents.budget,
         f"A budget of {format_bytes(budget)} is too small at the moment: what is in use "
         f"({', '.join(held)}{_more(len(largest))})",
-        "repeat the call when nobody builds a graph, writes or reads there",
+        "repeat the call when nobody builds an index, writes or reads there",
         f"choose a budget that has room for it: client.memory.budget = {used:_}",
     )
 

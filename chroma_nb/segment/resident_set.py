@@ -494,7 +494,7 @@ class ResidentSet(Lender):
         if info.dimension is not None:
             parameters = graph_parameters(info)
             fitting = policy.forms_that_fit(
-                self.saved_graphs.forms(extent.n_records),
+                self.saved_graphs.forms(extent.n_records, info.dimension),
                 parameters,
                 extent.next_label,
                 self.room_for(slot) - base,

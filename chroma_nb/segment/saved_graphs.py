@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chroma_nb.db.base import VectorSource
+    from chroma_nb.db.vector_source import VectorSource
     from chroma_nb.index.base import GraphParameters, VectorIndex
     from chroma_nb.segment.derived_files import DerivedFiles
     from chroma_nb.segment.segment import LoadedSegment
@@ -74,14 +74,20 @@ class SavedGraphs:
         #: Where other processes build graphs; None: they are built in this one.
         self.elsewhere: Elsewhere | None = None
 
-    def are_wanted(self, n_records: int) -> bool:
-        """Say whether a collection of `n_records` gets a graph. For a small one no engine is imported."""
-        return n_records >= self._min_records and self._engine() is not None
+    def are_wanted(self, n_records: int, dimension: int) -> bool:
+        """Say whether a collection gets a graph or codes. For a small one no engine is imported."""
+        return next(self.forms(n_records, dimension), None) is not None
 
-    def forms(self, n_records: int) -> Iterator[type[VectorIndex]]:
-        """Yield the forms that a graph of `n_records` may take, the largest in memory first."""
+    def forms(self, n_records: int, dimension: int) -> Iterator[type[VectorIndex]]:
+        """Yield the forms that a graph or the codes of a collection may take, the largest in memory first.
+
+        Args:
+            n_records: Its records.
+            dimension: Of its embeddings.
+        """
         engine = self._engine() if n_records >= self._min_records else None
-        return iter(()) if engine is None else forms_of(engine)
+        forms = iter(()) if engine is None else forms_of(engine)
+        return (form for form in forms if dimension <= form.most_dimensions)
 
     def open(
         self, segment: LoadedSegment, form: type[VectorIndex], alive: NDArray[np.bool_]

@@ -77,10 +77,12 @@ class Segment:
         self, k: int, n_queries: int, n_allowed: int | None, n_indexed: int | None = None
     ) -> Plan:
         """Choose how to answer."""
+        code_bytes = 0
         if n_indexed is None:
             loaded = self.vectors if isinstance(self.vectors, LoadedVectors) else None
             graph = None if loaded is None else loaded.graph
             n_indexed = 0 if graph is None else len(graph)
+            code_bytes = 0 if graph is None else graph.code_bytes
         return planner.plan(
             Facts(
                 n_live=self.metadata.n_live,
@@ -90,6 +92,7 @@ class Segment:
                 n_indexed=n_indexed,
                 ef_search=self.ef_search,
                 n_queries=n_queries,
+                code_bytes=code_bytes,
             )
         )
 

@@ -89,6 +89,11 @@ class SharedView:
         # A segment in doubt may have the version of a commit that was applied to it only in part. Once newer commits
         # are applied, nothing would show that it lacks the rest.
         self._residents.drop_if_in_doubt(slot)
+        # The view moves to what was looked at before the scans were told.
+        with self._db.one_look(joins=True):
+            self._move(slot)
+
+    def _move(self, slot: Slot) -> None:
         if slot.scans and self._db.is_behind(slot.collection_id):
             # Which records the others have removed is known only when those are gone from the view.
             self._scans.before_refresh(slot)

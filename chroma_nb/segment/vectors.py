@@ -1,7 +1,8 @@
-"""`ExactReader` and `LoadedVectors`: search over the vectors themselves, and through a graph."""
+"""`ExactReader` and `LoadedVectors`: search over the vectors themselves, by their codes, and through a graph."""
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chroma_nb.db.base import VectorSource
+    from chroma_nb.db.vector_source import VectorSource
     from chroma_nb.index.base import VectorIndex
 
 
@@ -118,6 +119,12 @@ _FOUND_BYTES = 40
 _NORM_BYTES = 8 << 20
 #: A tail is looked through as a whole where the filter leaves out up to this many of its rows.
 _LEFT_OUT_ROWS = 512
+#: Where the candidates by codes may not have been enough, so many times more are asked for, ...
+_WIDER = 4
+#: ... unless that were more than this share of all codes, one in so many. Then all vectors are compared.
+_MOST_CANDIDATES = 4
+#: An answer by codes is sure where the last candidate is farther than the last result by so many of the codes' errors.
+_SURE_ERRORS = 3.0
 #: Neighbours that a graph is asked for beyond those wanted, at least.
 _FETCH_MORE = 4
 
@@ -227,9 +234,11 @@ class LoadedVectors(ExactReader):
         mask: NDArray[np.bool_] | None,
         order: NDArray[np.int64] | None,
     ) -> Neighbors:
-        by_graph = plan.strategy in (Strategy.GRAPH, Strategy.GRAPH_FILTERED)
-        if self.graph is None or not by_graph or not exact.are_ordinary(exact.norms_of(queries)):
+        if self.graph is None or not plan.fetch or not exact.are_ordinary(exact.norms_of(queries)):
             return super().search(queries, k, plan=plan, mask=mask, order=order)
+        if plan.strategy in (Strategy.CODES, Strategy.CODES_SUBSET):
+            fetch = int(plan.fetch * (1 + self.graph.overfetch))
+            return self._search_codes(queries, k, fetch, plan, mask, order)
         # A few more: neighbours that a graph puts at the end may have come in a slightly wrong order.
         fetch = plan.fetch + max(_FETCH_MORE, int(plan.fetch * self.graph.overfetch))
         n_bytes = _FOUND_BYTES * fetch * len(queries)
@@ -264,6 +273,94 @@ class LoadedVectors(ExactReader):
         found[found >= end] = -1
         filtered = mask if plan.strategy is Strategy.GRAPH_FILTERED else None
         return self._merge(queries, k, found, in_tail, filtered, plan, order, mask)
+
+    def _search_codes(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        fetch: int,
+        plan: Plan,
+        mask: NDArray[np.bool_] | None,
+        order: NDArray[np.int64] | None,
+    ) -> Neighbors:
+        """Find the k nearest: candidates by their codes, compared exactly. Ask for more of them where that is not sure.
+
+        Args:
+            queries: Shape (n_queries, dimension), float32.
+            k: Neighbours wanted.
+            fetch: Candidates of each query.
+            plan: The plan.
+            mask: Shape (n_labels,), bool.
+            order: Equal distances come in this order.
+        """
+        assert self.graph is not None
+        if fetch * _MOST_CANDIDATES >= len(self.graph):
+            return super().search(queries, k, plan=plan, mask=mask, order=order)
+        n_bytes = _FOUND_BYTES * fetch * len(queries)
+        with contextlib.ExitStack() as held:
+            group = len(queries)
+            if n_bytes > SMALL_BYTES:
+                group = held.enter_context(WORKSPACE.take(n_bytes)).rows(_FOUND_BYTES * fetch)
+            parts = [
+                self._compare_codes(queries[at : at + group], k, fetch, plan, mask, order)
+                for at in range(0, len(queries), group)
+            ]
+        near = Neighbors(
+            np.concatenate([part.labels for part, _ in parts]),
+            np.concatenate([part.distances for part, _ in parts]),
+        )
+        unsure = np.flatnonzero(~np.concatenate([is_sure for _, is_sure in parts]))
+        if len(unsure):
+            again = self._search_codes(queries[unsure], k, _WIDER * fetch, plan, mask, order)
+            near.labels[unsure], near.distances[unsure] = again
+        return near
+
+    def _compare_codes(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        fetch: int,
+        plan: Plan,
+        mask: NDArray[np.bool_] | None,
+        order: NDArray[np.int64] | None,
+    ) -> tuple[Neighbors, NDArray[np.bool_]]:
+        """Return the k nearest of the tail and of the candidates by codes, and for which queries that is sure.
+
+        A record that is no candidate is farther by its code than the last candidate is. The codes of the candidates err by
+        a known amount: when the k-th of the answer is nearer than the last candidate by several times that, nothing
+        was missed.
+        """
+        assert self.graph is not None
+        with self.graph_lock.read():
+            if plan.strategy is Strategy.CODES_SUBSET and mask is not None:
+                found, estimates = self.graph.search_among(queries, fetch, 0, mask)
+            else:
+                found, estimates = self.graph.search(queries, fetch, 0)
+            end = self.graph_end
+        in_tail = self._scan_tail(end, queries, k, mask, order)
+        n_allowed = plan.facts.n_live if plan.facts.n_allowed is None else plan.facts.n_allowed
+        wanted = min(k, n_allowed)
+        usable = (found >= 0) & (found < end)
+        near = Neighbors(
+            np.full((len(queries), wanted), -1, dtype=np.int64),
+            np.full((len(queries), wanted), np.inf, dtype=np.float32),
+        )
+        is_sure = np.zeros(len(queries), dtype=bool)
+        for row, labels, distances in self._graph_distances(queries, found, usable):
+            guesses = estimates[row][usable[row]]
+            known = ~np.isnan(guesses)
+            guesses, errors = guesses[known], (distances - guesses)[known]
+            if in_tail is not None:
+                labels = np.concatenate([labels, in_tail.labels[row]])
+                distances = np.concatenate([distances, in_tail.distances[row]])
+            if len(labels) < wanted:
+                continue
+            tie = labels if order is None else order[labels]
+            best = np.lexsort((tie, distances))[:wanted]
+            near.labels[row], near.distances[row] = labels[best], distances[best]
+            margin = _SURE_ERRORS * float(np.sqrt(np.mean(errors * errors))) if len(errors) else 0
+            is_sure[row] = len(guesses) < fetch or near.distances[row, -1] < guesses.max() - margin
+        return near, is_sure
 
     def scan(
         self,
@@ -401,3 +498,10 @@ class LoadedVectors(ExactReader):
     ) -> tuple[int, NDArray[np.int64], NDArray[np.float32]]:
         labels = found[row][usable[row]]
         return row, labels, exact.distances_of(self.space, queries[row], self.source.read, labels)
+
+
+def _reach(guesses: NDArray[np.float32], errors: NDArray[np.float32]) -> float:
+    """Return up to which distance nothing is missed by candidates of these guesses and errors, both shape (n,)."""
+    if not len(guesses):
+        return 0.0
+    return float(guesses.max()) - _SURE_ERRORS * float(np.sqrt(np.mean(errors * errors)))

@@ -476,7 +476,7 @@ def metadata_keys(call: Call[None]) -> list[str]:
 
 @handles
 def build_index(call: Call[None]) -> None:
-    """Build the graph now, up to the last record."""
+    """Build the index now, up to the last record."""
     call.api.build_index(call.collection_id, **call.where_to)
 
 

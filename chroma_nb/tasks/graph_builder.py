@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb.db.vector_file import VectorFile
 from chroma_nb.errors import ServerUnavailableError
+from chroma_nb.index.base import VectorIndex
 from chroma_nb.tasks.graphs import packed_dead
 from chroma_nb.tasks.messages import GRAPH_QUEUE, GRAPH_TASK, VERSION, packed_body
 from chroma_nb.tasks.pieces import SILENT_SECONDS
@@ -21,8 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from chroma_nb.db.base import VectorSource
-    from chroma_nb.index.base import GraphParameters, VectorIndex
+    from chroma_nb.db.vector_source import VectorSource
+    from chroma_nb.index.base import GraphParameters
     from chroma_nb.tasks.line import Line
     from chroma_nb.tasks.workers import Workers
 
@@ -150,7 +151,12 @@ def _message(
     parameters: GraphParameters,
     alive: NDArray[np.bool_],
 ) -> dict[str, Any] | None:
-    """Return what a worker needs to know; None where the vectors are in no file that another process can read."""
+    """Return what a worker needs to know; None where the vectors are in no file that another process can read.
+
+    Nor are codes made elsewhere: they are there before a worker has read the vectors.
+    """
+    if form.code_bytes is not VectorIndex.code_bytes:
+        return None
     if not isinstance(source, VectorFile) or source.path is None or source.is_temporary:
         return None
     sums = source.sums

@@ -1,4 +1,4 @@
-"""`VectorIndexContract`: what every engine of vector graphs has to do, against exact search on the same vectors."""
+"""`VectorIndexContract`: what every engine of graphs or codes has to do, against exact search on the same vectors."""
 
 from __future__ import annotations
 
@@ -40,12 +40,26 @@ def recall(
 ) -> float:
     queries = vectors[:100] + np.float32(0.1)
     truth = exact_search(space, queries, vectors, 10, labels=labels).labels
-    found = graph.search(queries, 10, 0).labels
+    found = nearest(graph, vectors, space, queries)
     return float(
         np.mean(
             [len(set(a) & set(b)) / 10 for a, b in zip(truth.tolist(), found.tolist(), strict=True)]
         )
     )
+
+
+def nearest(
+    graph: VectorIndex, vectors: np.ndarray, space: Space, queries: np.ndarray, k: int = 10
+) -> np.ndarray:
+    """Return the labels of the k nearest, shape (n_queries, k): candidates by codes are compared exactly, as a search does it."""
+    if not graph.code_bytes:
+        return graph.search(queries, k, 0).labels
+    candidates = graph.search(queries, int((k + 4) * (1 + graph.overfetch)), 0).labels
+    rows = [
+        exact_search(space, query[None], vectors, k, labels=np.sort(some[some >= 0])).labels[0]
+        for query, some in zip(queries, candidates, strict=True)
+    ]
+    return np.stack(rows)
 
 
 class VectorIndexContract:
@@ -57,7 +71,8 @@ class VectorIndexContract:
             def index_class(self):
                 return MyIndex
 
-    An index whose `overfetch` is 0 is one of the vectors themselves, so its distances are exact.
+    An index whose `overfetch` is 0 is one of the vectors themselves, so its distances are exact. One that has `code_bytes`
+    is asked for more candidates than are wanted, which are compared exactly.
     """
 
     def index_class(self) -> type[VectorIndex]:
@@ -80,11 +95,21 @@ class VectorIndexContract:
         assert len(graph) == N
         # Inner product is no metric: a graph over raw vectors loses some there.
         assert recall(graph, vectors, space) >= (0.8 if space == "ip" else 0.95)
-        assert graph.resident_bytes > N * DIMENSION
+        assert graph.resident_bytes > N * DIMENSION // 2
         assert graph.resident_bytes == engine.bytes_for(graph.parameters, N)
         assert graph.n_held == N
         more = engine.bytes_for(graph.parameters, N + 100)
         assert graph.growth(100) >= more - graph.resident_bytes
+
+    def test_vectors_of_a_buffer_that_is_not_aligned(
+        self, engine: type[VectorIndex], vectors: np.ndarray
+    ) -> None:
+        # As those of a request are, which begin anywhere in its bytes.
+        data = b"1" + vectors[:300].tobytes()
+        shifted = np.frombuffer(data, np.float32, offset=1).reshape(300, DIMENSION)
+        graph = build(engine, shifted)
+        expected = build(engine, vectors[:300]).search(vectors[:9], 3, 0).labels
+        np.testing.assert_array_equal(graph.search(shifted[:9], 3, 0).labels, expected)
 
     def test_distances_and_padding(self, engine: type[VectorIndex], vectors: np.ndarray) -> None:
         graph = build(engine, vectors[:5])
@@ -133,8 +158,9 @@ class VectorIndexContract:
         before, after = graph.search(vectors[:20], 5, 1), again.search(vectors[:20], 5, 1)
         np.testing.assert_array_equal(before.labels, after.labels)
         np.testing.assert_array_equal(before.distances, after.distances)
-        again.add(np.array([N]), vectors[:1] + 100, 1)
-        assert again.search(vectors[:1] + 100, 1, 1).labels[0, 0] == N
+        more = np.concatenate([vectors, vectors[:1] + 100])
+        again.add(np.array([N]), more[N:], 1)
+        assert nearest(again, more, "l2", more[N:], 1)[0, 0] == N
 
     def test_a_file_that_was_cut_by_a_full_disk_is_an_error(
         self, engine: type[VectorIndex], vectors: np.ndarray, tmp_path: Path
@@ -177,7 +203,46 @@ class VectorIndexContract:
         graph = engine.create(parameters, len(some))
         graph.add(np.arange(len(some)), some, 1)
         graph.set_ef_search(ef)
-        assert (graph.search(some[:50], 1, 1).labels[:, 0] == np.arange(50)).mean() > 0.9
+        found = nearest(graph, some, "l2", some[:50], 1)
+        assert (found[:, 0] == np.arange(50)).mean() > 0.9
+
+    @pytest.mark.parametrize("space", ["l2", "cosine", "ip"])
+    def test_codes_are_searched_among_the_labels_of_a_mask(
+        self, engine: type[VectorIndex], vectors: np.ndarray, space: Space
+    ) -> None:
+        graph = build(engine, vectors, space)
+        if not graph.code_bytes:
+            pytest.skip("a graph, not codes")
+        gone = np.arange(0, N, 4)
+        graph.discard(gone)
+        mask = np.arange(N + 50) % 3 == 0
+        allowed = np.setdiff1d(np.flatnonzero(mask[:N]), gone)
+        found, estimates = graph.search_among(vectors[:20], 50, 0, mask)
+        assert np.isin(found, allowed).all()
+        exact = exact_search(space, vectors[:20], vectors, len(allowed), labels=allowed)
+        distances = np.empty((20, N), dtype=np.float32)
+        np.put_along_axis(distances, exact.labels, exact.distances, axis=1)
+        errors = np.take_along_axis(distances, found, axis=1) - estimates
+        # An estimate is right to a fraction of how far the distances spread.
+        assert np.abs(errors).mean() < 0.25 * exact.distances.std()
+        few = np.zeros(N, dtype=bool)
+        few[[1, 2, 4]] = True
+        found = graph.search_among(vectors[:1], 10, 0, few).labels[0]
+        assert sorted(found[found >= 0].tolist()) == [1, 2]
+        assert (graph.search_among(vectors[:1], 10, 0, few & False).labels == -1).all()
+
+    @pytest.mark.parametrize("space", ["l2", "cosine", "ip"])
+    def test_vectors_far_from_zero_and_of_many_lengths(
+        self, engine: type[VectorIndex], vectors: np.ndarray, space: Space
+    ) -> None:
+        graph = build(engine, vectors, space)
+        if not graph.code_bytes:
+            pytest.skip("a graph, not codes")
+        rng = np.random.default_rng(1)
+        lengths = rng.lognormal(0, 0.5, (N, 1)).astype(np.float32)
+        for changed in (vectors + np.float32(300), vectors * lengths, vectors * np.float32(1e6)):
+            graph = build(engine, changed, space)
+            assert recall(graph, changed, space) >= 0.9
 
     @pytest.mark.parametrize("recorded", [1, 2**40])
     def test_a_number_of_links_that_older_versions_took_is_replaced_with_one_warning(

@@ -17,16 +17,8 @@ from uuid import UUID, uuid4
 import numpy as np
 
 from chroma_nb.check_report import CollectionCheck
-from chroma_nb.db.base import (
-    DB,
-    NO_TEXTS,
-    TEXT_COLUMNS,
-    Changes,
-    Extent,
-    RecordRows,
-    TextSizes,
-    VectorSource,
-)
+from chroma_nb.db.base import DB, NO_TEXTS, TEXT_COLUMNS, Changes, Extent, RecordRows, TextSizes
+from chroma_nb.db.vector_source import VectorSource
 from chroma_nb.errors import (
     ConflictError,
     InternalError,

@@ -23,6 +23,8 @@ class TransferReport(Displayed):
         became_text: Column -> the kind of its values that are stored as text.
         became_float: Column -> the kind of its values that are stored as floats.
         seconds: How long it took.
+        checksum: Of the records that both collections have, 32 hexadecimal digits, where they were compared afterwards
+            (``verify=True``) and are the same; else empty.
         did: What was done with the `added` records, in a word: "exported" where they went into a file.
     """
 
@@ -40,6 +42,7 @@ class TransferReport(Displayed):
     became_float: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
     did: str = "added"
+    checksum: str = ""
 
     def __str__(self) -> str:
         return " ".join(f"{sentence}." for sentence in self.sentences())
@@ -58,6 +61,8 @@ class TransferReport(Displayed):
         found = [f"{self.collection}: {', '.join(counts)}"]
         if self.ids:
             found.append(f"The ids are {self.ids}")
+        if self.checksum:
+            found.append(f"Both were read again and are the same, checksum {self.checksum}")
         if self.left_out:
             values = ", ".join(f"{n:,} of {column}" for column, n in self.left_out.items())
             found.append(f"Values left out (missing ones and empty lists): {values}")

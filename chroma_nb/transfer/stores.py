@@ -6,9 +6,10 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.api.copying import Place, copy_records, say_what_is_copied
+from chroma_nb.api.copying import Place, contents_of, copy_records, say_what_is_copied
 from chroma_nb.errors import (
     ChromaError,
+    InternalError,
     InvalidArgumentError,
     NotFoundError,
     StoreCorruptError,
@@ -39,6 +40,7 @@ def copy_collections(
     *,
     on_conflict: OnConflict = "skip",
     mirror: bool = False,
+    verify: bool = False,
 ) -> Transfers:
     """Copy collections; those that are missing in the target are made.
 
@@ -50,6 +52,7 @@ def copy_collections(
             ``"replace"`` writes over those that differ, ``"error"`` raises before anything is written.
         mirror: Make the target's collection the same as the source's: records that differ are written over,
             and records that the source does not have are deleted.
+        verify: Read both collections again afterwards, and compare them.
 
     Returns:
         Name -> records that the collection has in the target afterwards; its `reports` say what was added,
@@ -57,6 +60,7 @@ def copy_collections(
 
     Raises:
         IDAlreadyExistsError: With ``"error"``, a record is there; nothing was written to that collection.
+        InternalError: With `verify`, a collection is not the same as its source; those before it were copied.
         InvalidArgumentError: The target's collection has another distance or dimension.
     """
     check_on_conflict(on_conflict)
@@ -69,6 +73,8 @@ def copy_collections(
         copy, report = copy_collection(
             collection, target, name, on_conflict=on_conflict, mirror=mirror
         )
+        if verify:
+            report.checksum = _verified(collection, copy)
         copies[name] = copy.count()
         copies.reports[name] = report
     return copies
@@ -129,6 +135,30 @@ def copy_collection(
     )
     report.seconds = time.monotonic() - started
     return copy, report
+
+
+def _verified(source: Collection, copy: Collection) -> str:
+    """Return the checksum of the records of a collection and of its copy.
+
+    Raises:
+        InternalError: They have not the same records.
+    """
+    name = source.name
+    n_records = source.count() + copy.count()
+    enabled = source.client.get_settings().progress
+    with progress_bar(n_records, f"Comparing {name}", did="compared", enabled=enabled) as bar:
+        here = contents_of(place_of(source), bar.update)
+        there = contents_of(place_of(copy), bar.update)
+    if here == there:
+        return f"{here.checksum:032x}"
+    what = "has other contents in some of its records"
+    if here.n_records != there.n_records:
+        what = f"has {there.n_records:,} records"
+    raise InternalError(
+        f"The copy [{name}] is not the same as its source: it {what}, and the source has {here.n_records:,} records with the "
+        f"checksum {here.checksum:032x}, not {there.checksum:032x}. Either was written to meanwhile, or the copy had records of "
+        f"its own: copy_to(other, [{name!r}], mirror=True, verify=True) makes them the same and compares them again."
+    )
 
 
 def _is_one_store(one: ClientAPI, other: ClientAPI) -> bool:

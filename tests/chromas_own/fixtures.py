@@ -1,6 +1,7 @@
 """What Chroma's tests want of their conftest, with clients of chroma_nb; a pytest plugin in a process of its own.
 
-The environment says which store the clients are of (`run.py`): CHROMAS_OWN_URL is a server, none is this process. It says
+The environment says which store the clients are of (`run.py`): CHROMAS_OWN_URL is a server, CHROMAS_OWN_FOLDER a folder of
+ClickHouse's, none is this process. It says
 whether Chroma's distributed store is what the tests are to expect (CHROMA_CLUSTER_TEST_ONLY, as Chroma has it), which
 tests run (CHROMAS_OWN_ONLY, a file of their names; all where it is not set) and where the outcomes go (CHROMAS_OWN_REPORT).
 """
@@ -27,6 +28,7 @@ chromas_names.install(Path(os.environ["CHROMAS_OWN_CHECKOUT"]))
 import chroma_nb  # noqa: E402
 from chroma_nb import stores  # noqa: E402
 from chroma_nb.search import Condition  # noqa: E402
+from tests.support.clickhouse import URL, keep_open, let_go  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,6 +60,14 @@ is_spann_disabled_mode = NOT_CLUSTER_ONLY
 skip_reason_spann_disabled = "not in Chroma's local store"
 skip_reason_spann_enabled = "only in Chroma's local store"
 _URL = os.environ.get("CHROMAS_OWN_URL")
+#: The folder of a store in ClickHouse, in this process.
+_FOLDER = os.environ.get("CHROMAS_OWN_FOLDER")
+
+
+def _places() -> list[str]:
+    if _URL is not None:
+        return ["over HTTP"]
+    return ["in memory", "in a folder"] if _FOLDER is None else ["in ClickHouse"]
 
 
 def _name(item_id: str) -> str:
@@ -162,12 +172,17 @@ class ClientFactories:
             self._made.pop().close()
 
 
-@pytest.fixture(params=["in memory", "in a folder"] if _URL is None else ["over HTTP"])
+@pytest.fixture(params=_places())
 def settings(request: pytest.FixtureRequest) -> Iterator[chroma_nb.Settings]:
     """An empty store."""
     common = {"allow_reset": True, "offline": True}
     if request.param == "in memory":
         yield chroma_nb.Settings(**common)
+    elif request.param == "in ClickHouse":
+        # As CHROMA_NB_DB says. It stays open: chDB leaves threads behind each time.
+        chosen = chroma_nb.Settings(**common) if URL else chroma_nb.Settings(path=_FOLDER, **common)
+        keep_open(chosen)
+        yield chosen
     elif request.param == "in a folder":
         with tempfile.TemporaryDirectory() as folder:
             yield chroma_nb.Settings(path=folder, is_persistent=True, **common)
@@ -175,6 +190,13 @@ def settings(request: pytest.FixtureRequest) -> Iterator[chroma_nb.Settings]:
     else:
         yield chroma_nb.Settings(url=_URL, **common)
     stores.close_all()
+
+
+@pytest.fixture(autouse=True)
+def _room_for_a_folder_of_its_own(request: pytest.FixtureRequest) -> None:
+    """Let a test open a folder itself: ClickHouse has one in a process."""
+    if _FOLDER is not None and "settings" not in request.fixturenames:
+        let_go()
 
 
 @pytest.fixture

@@ -25,10 +25,14 @@ from benchmarks.servers import running, start_chromas, start_ours
 from chroma_nb import Settings
 from chroma_nb.embedding._minilm import find_minilm
 from tests.chromas_own.reviewed import FILES, REASONS, Reason, reason_for
+from tests.support.clickhouse import HAS_CLICKHOUSE, URL, at_clickhouse
 
 ROOT = Path(__file__).parents[2]
 IN_PROCESS, OVER_HTTP, AT_CHROMAS = "in process", "over HTTP", "at Chroma's server"
-LEGS = (IN_PROCESS, OVER_HTTP, AT_CHROMAS)
+IN_CLICKHOUSE, OVER_CLICKHOUSE = "in ClickHouse", "over HTTP, in ClickHouse"
+LEGS = (IN_PROCESS, OVER_HTTP, AT_CHROMAS, IN_CLICKHOUSE, OVER_CLICKHOUSE)
+#: What is so in one leg is so in the other as well: where records are makes no difference.
+ALIKE = {IN_CLICKHOUSE: IN_PROCESS, OVER_CLICKHOUSE: OVER_HTTP}
 
 
 def find_checkout(given: str | None = None) -> Path | None:
@@ -60,7 +64,20 @@ def outcomes(checkout: Path, leg: str, examples: int = 10) -> dict[str, str]:
             "PYTHONDONTWRITEBYTECODE": "1",
             "CHROMA_NB_OFFLINE": "1",
         }
-        if leg == OVER_HTTP:
+        store = folder / "store"
+        clickhouse = {"CHROMA_NB_DB": "clickhouse"}
+        if leg in (IN_CLICKHOUSE, OVER_CLICKHOUSE) and URL:
+            place = at_clickhouse(Settings(path=str(store)))
+            clickhouse["CHROMA_NB_CLICKHOUSE_URL"] = place.clickhouse_url
+        if leg == IN_CLICKHOUSE:
+            environment |= {**clickhouse, "CHROMAS_OWN_FOLDER": str(store)}
+        elif leg == OVER_CLICKHOUSE:
+            path = () if URL else ("--path", str(store))
+            server = stack.enter_context(
+                running(start_ours(folder, "--allow-reset", *path, **clickhouse))
+            )
+            environment["CHROMAS_OWN_URL"] = server.url
+        elif leg == OVER_HTTP:
             server = stack.enter_context(running(start_ours(folder, "--allow-reset")))
             environment["CHROMAS_OWN_URL"] = server.url
         elif leg == AT_CHROMAS:
@@ -77,10 +94,16 @@ def outcomes(checkout: Path, leg: str, examples: int = 10) -> dict[str, str]:
             found |= _run(checkout, folder, environment | distributed)
     has_model = find_minilm(Settings(offline=True)) is not None
     for test, outcome in found.items():
-        reason = reason_for(test, leg, has_model=has_model)
+        reason = _reason(test, leg, has_model=has_model)
         if reason is not None and outcome != "skipped":
             found[test] = "listed" if outcome == "failed" else "listed and passes"
     return found
+
+
+def _reason(test: str, leg: str, *, has_model: bool) -> Reason | None:
+    """Return why a test cannot pass in a leg, or in one that is like it."""
+    found = (reason_for(test, one, has_model=has_model) for one in (leg, ALIKE.get(leg, leg)))
+    return next((reason for reason in found if reason is not None), None)
 
 
 def _run(checkout: Path, folder: Path, environment: dict[str, str]) -> dict[str, str]:
@@ -134,7 +157,7 @@ def reasons(found: dict[str, dict[str, str]]) -> str:
     counts: Counter[Reason] = Counter()
     for leg, tests in found.items():
         for test, outcome in tests.items():
-            reason = reason_for(test, leg, has_model=has_model)
+            reason = _reason(test, leg, has_model=has_model)
             if outcome == "listed" and reason is not None:
                 counts[reason] += 1
     return "\n".join(
@@ -155,7 +178,8 @@ def main() -> int:
     checkout = find_checkout(chosen.checkout)
     if checkout is None:
         parser.error("no chromadb/test of release 1.5.9: give a checkout of Chroma's repository")
-    found = {leg: outcomes(checkout, leg, chosen.examples) for leg in chosen.leg or LEGS}
+    legs = [leg for leg in LEGS if HAS_CLICKHOUSE or leg not in ALIKE]
+    found = {leg: outcomes(checkout, leg, chosen.examples) for leg in chosen.leg or legs}
     print("passed / failed / skipped / listed\n")
     print(table(found), "\nListed:", reasons(found), sep="\n")
     wrong = [

@@ -12,8 +12,14 @@ from chroma_nb import K, Knn, Search, SparseVector
 from chroma_nb.errors import InvalidArgumentError, MemoryBudgetError
 from chroma_nb.index import exact
 from chroma_nb.settings import Settings
-from tests.durability.test_clickhouse import Front
-from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, URL, at_clickhouse, keep_open
+from tests.support.clickhouse import (
+    HAS_CLICKHOUSE,
+    NO_CLICKHOUSE,
+    URL,
+    Front,
+    at_clickhouse,
+    keep_open,
+)
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:

@@ -282,14 +282,14 @@ def test_results_outlive_what_they_came_from(client: Any) -> None:
     assert np.array_equal(found, copies[1])
 
 
-# -- with a graph --------------------------------------------------------------------------------
+# -- with an index -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("space", ["l2", "cosine", "ip"])
-def test_a_graph_answers_alike_after_unload(client: Any, space: str) -> None:
-    collection = fill(client, 4_000, 16, configuration={"hnsw": {"space": space}})
+def test_an_index_answers_alike_after_unload(client: Any, space: str) -> None:
+    collection = fill(client, 6_000, 128, configuration={"hnsw": {"space": space}})
     collection.build_index()
-    queries = np.random.default_rng(12).normal(size=(50, 16)).astype(np.float32)
+    queries = np.random.default_rng(12).normal(size=(50, 128)).astype(np.float32)
     calls = [
         {"query_embeddings": queries, "n_results": 10, "include": [*PARTS, "distances"]},
         {"query_embeddings": queries, "n_results": 3, "where": {"third": 1}},
@@ -301,7 +301,7 @@ def test_a_graph_answers_alike_after_unload(client: Any, space: str) -> None:
         unload(client, collection, how)
         assert [answer(collection, "query", call) for call in calls] == before, how
         plans.append(collection.explain(query_embeddings=queries[:1], n_results=10)["strategy"])
-    assert "graph" in plans[0], "the test was to look at a graph"
+    assert plans[0] != "exact", "the test was to look at an index"
     assert len(set(plans)) == 1, plans
 
 

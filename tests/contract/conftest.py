@@ -1,8 +1,8 @@
 """One suite for Chroma's Python API, written once and run against every way to a store.
 
 ``pytest tests/contract`` runs it over several kinds: chroma_nb's ephemeral and persistent clients, one over ClickHouse
-(the extra ``clickhouse``), ones whose texts workers embed (the extra ``celery``, with RabbitMQ and Redis), while these are
-killed at random, its client on its own servers, its client on Chroma's server (``chroma run``), and Chroma's
+(the extra ``clickhouse``), one of two servers over one ClickHouse, each call at the next of them, ones whose texts workers embed
+(the extra ``celery``, with RabbitMQ and Redis) while these are killed at random, its client on its own servers, its client on Chroma's server (``chroma run``), and Chroma's
 client on chroma_nb's server. The last two want chromadb (the extra ``differential``).
 ``CHROMA_NB_CONTRACT_AGAINST=chromadb pytest tests/contract`` runs the very same tests over chromadb's
 own clients: the suite is verified against the real thing, not against our reading of it.
@@ -32,8 +32,16 @@ import requests
 
 from benchmarks.servers import HAS_CHROMA, NO_CHROMA, Running, running, start_chromas, start_ours
 from chroma_nb.errors import NotSupportedError
+from tests.support.alternating import alternate
 from tests.support.brokers import PROGRAMS, KilledWorkers, missing, running_broker
-from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, at_clickhouse, keep_open
+from tests.support.clickhouse import (
+    HAS_CLICKHOUSE,
+    NO_CLICKHOUSE,
+    URL,
+    Front,
+    at_clickhouse,
+    keep_open,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,6 +55,7 @@ KINDS: dict[str, tuple[str, str]] = {
 }
 if AGAINST == "chroma_nb":
     KINDS["clickhouse"] = ("chroma_nb", "")
+    KINDS["clickhouse_at_two_servers"] = ("chroma_nb", "chroma_nb")
     KINDS.update({f"celery_{broker}": ("chroma_nb", "") for broker in PROGRAMS})
     KINDS["on_our_server"] = ("chroma_nb", "chroma_nb")
     KINDS["over_flight"] = ("chroma_nb", "chroma_nb")
@@ -75,7 +84,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if kind is None:
             continue
         client, server = KINDS[kind]
-        if kind == "clickhouse" and not HAS_CLICKHOUSE:
+        if kind.startswith("clickhouse") and not HAS_CLICKHOUSE:
             item.add_marker(pytest.mark.skip(reason=NO_CLICKHOUSE))
         broker = kind.removeprefix("celery_")
         if broker in PROGRAMS:
@@ -166,6 +175,8 @@ class Store:
     path: Path
     #: Host and port of a server, where there is one.
     address: tuple[str, int] | None = None
+    #: Another server over the same store: each call goes to the next of the two.
+    second: tuple[str, int] | None = None
     #: How it is spoken to.
     scheme: str = "http"
     #: Its records are in ClickHouse.
@@ -182,6 +193,11 @@ class Store:
         elif self.address is not None:
             host, port = self.address
             client = self.lib.HttpClient(host=host, port=port, settings=chosen, **place)
+            if self.second is not None:
+                host, port = self.second
+                other = self.lib.HttpClient(host=host, port=port, settings=chosen, **place)
+                self._opened.append(other)
+                alternate(client, other)
         elif self.in_clickhouse:
             client = self.lib.Client(self._clickhouse_settings(), **place)
         elif self.broker:
@@ -205,6 +221,10 @@ class Store:
         else:
             values = settings(self.lib)
         admin = self.lib.AdminClient(settings=values)
+        if self.second is not None:
+            other = self.lib.AdminClient(settings=self._remote_settings(*self.second))
+            self._opened.append(other)
+            alternate(admin, other)
         self._opened.append(admin)
         return admin
 
@@ -241,6 +261,33 @@ def our_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """chroma_nb's server, over a store in memory."""
     with running(start_ours(tmp_path_factory.mktemp("ours"), "--allow-reset")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def our_two_servers(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[tuple[Running, Running]]:
+    """Two of chroma_nb's servers, over one ClickHouse."""
+    folder = tmp_path_factory.mktemp("two")
+    front = None if URL else Front(folder / "engine")
+    if front is None:
+        ours = importlib.import_module("chroma_nb")
+        address = at_clickhouse(settings(ours, path=str(folder))).clickhouse_url
+    else:
+        address = f"{front.url}/default"
+    environment = {"CHROMA_NB_DB": "clickhouse", "CHROMA_NB_CLICKHOUSE_URL": address}
+    folders = [folder / "one", folder / "other"]
+    for one in folders:
+        one.mkdir()
+    try:
+        with (
+            running(start_ours(folders[0], "--allow-reset", **environment)) as one,
+            running(start_ours(folders[1], "--allow-reset", **environment)) as other,
+        ):
+            yield one, other
+    finally:
+        if front is not None:
+            front.kill()
 
 
 @pytest.fixture(scope="session")
@@ -303,6 +350,10 @@ def store(
     if store_kind == "over_flight":
         store.scheme = "grpc"
         store.address = ("127.0.0.1", request.getfixturevalue("our_flight_server").port)
+        store.open().reset()
+    elif store_kind == "clickhouse_at_two_servers":
+        one, other = request.getfixturevalue("our_two_servers")
+        store.address, store.second = ("127.0.0.1", one.port), ("127.0.0.1", other.port)
         store.open().reset()
     elif server:
         fixture = "our_server" if server == "chroma_nb" else "chromas_server"

@@ -37,8 +37,6 @@ class TestLocalOverASharedDB(chroma_nb.testing.APIContract):
 
 @pytest.mark.skipif(not HAS_CLICKHOUSE, reason=NO_CLICKHOUSE)
 class TestLocalOverClickhouse(chroma_nb.testing.APIContract):
-    lacks: ClassVar[frozenset[str]] = frozenset({"sql"})
-
     def make_api(self, settings: Settings) -> API:
         from chroma_nb.db import Clickhouse
 

@@ -12,8 +12,9 @@ import pytest
 
 import chroma_nb.testing
 from chroma_nb.api.base import API
-from chroma_nb.db.base import DB, VectorSource
+from chroma_nb.db.base import DB
 from chroma_nb.db.ranking import VectorRanking
+from chroma_nb.db.vector_source import VectorSource
 from chroma_nb.index.base import VectorIndex
 from chroma_nb.server.base import Server
 

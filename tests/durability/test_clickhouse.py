@@ -10,7 +10,6 @@ import contextlib
 import dataclasses
 import json
 import os
-import socket
 import subprocess
 import sys
 import uuid
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import chroma_nb
-from benchmarks.servers import running, start_ours
+from benchmarks.servers import running, start_clickhouse, start_ours
 from chroma_nb.errors import NotFoundError, UniqueConstraintError
 from chroma_nb.settings import Settings
 from tests.durability.clickhouse_writer import PLACE, SHARED
@@ -40,43 +39,34 @@ N_KILLS = int(os.environ.get("CHROMA_NB_TEST_KILLS", "6"))
 OPERATIONS_BETWEEN = 12
 
 
-class Front:
-    """The engine in a process of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self._port}"
-        self._process: subprocess.Popen[str] | None = None
-        self.start()
-
-    def start(self) -> None:
-        command = [
-            *(sys.executable, "-m", "tests.support.clickhouse_front"),
-            *(str(self._folder), str(self._port)),
-        ]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert self._process.stdout is not None
-        assert self._process.stdout.readline().startswith("listening")
-
-    def kill(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-
-
 @pytest.fixture
-def front(tmp_path: Path) -> Iterator[Front | None]:
+def engine(tmp_path: Path) -> Iterator[Engine | None]:
     if URL:
         yield None
         return
-    front = Front(tmp_path / "engine")
-    yield front
-    front.kill()
+    engine = Engine(tmp_path)
+    yield engine
+    engine.end()
+
+
+class Engine:
+    """The engine in a process of its own, always at the same port."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running = start_clickhouse(folder)
+        self.url = self._running.url
+
+    def restart(self) -> None:
+        """Kill it and start it again."""
+        self.end()
+        self._running = start_clickhouse(self._folder, self._running.port)
+
+    def end(self) -> None:
+        """Kill it."""
+        self._running.kill()
+        assert self._running.process.stdout is not None
+        self._running.process.stdout.close()
 
 
 @dataclasses.dataclass
@@ -165,13 +155,13 @@ def check_history(history: list[Operation], rows: list[tuple[str, int]], n_heads
 
 @pytest.mark.parametrize("compacting", [0.0, 0.2], ids=["plain", "with compactions"])
 def test_nothing_is_lost_where_writers_and_the_engine_are_killed(
-    front: Front | None, tmp_path: Path, compacting: float
+    engine: Engine | None, tmp_path: Path, compacting: float
 ) -> None:
     from chroma_nb.db import Clickhouse
     from chroma_nb.testing import local_api
     from chroma_nb.testing._api_base import configuration_of
 
-    url = front.url if front is not None else URL
+    url = engine.url if engine is not None else URL
     settings = Settings(db="clickhouse", clickhouse_url=url, progress=False)
     with contextlib.closing(local_api(Clickhouse(settings), settings)) as api:
         info = api.create_collection(
@@ -203,9 +193,8 @@ def test_nothing_is_lost_where_writers_and_the_engine_are_killed(
             start()
         for kill in range(N_KILLS):
             some_more(OPERATIONS_BETWEEN)
-            if kill % 2 == 0 and front is not None:
-                front.kill()
-                front.start()
+            if kill % 2 == 0 and engine is not None:
+                engine.restart()
             else:
                 with writers.pop(0) as writer:
                     writer.kill()
@@ -247,10 +236,10 @@ def check_records(history: list[Operation], ids: list[str]) -> None:
             assert parts[one.op] == set(range(one.n)), f"{one.op} is lost or torn"
 
 
-def test_servers_over_one_store_answer_alike(front: Front | None, tmp_path: Path) -> None:
+def test_servers_over_one_store_answer_alike(engine: Engine | None, tmp_path: Path) -> None:
     environment = {
         "CHROMA_NB_DB": "clickhouse",
-        "CHROMA_NB_CLICKHOUSE_URL": f"{front.url if front is not None else URL}/default",
+        "CHROMA_NB_CLICKHOUSE_URL": f"{engine.url if engine is not None else URL}/default",
         "CHROMA_NB_TEMP_PATH": str(tmp_path),
     }
     name = f"notes-{uuid.uuid4().hex}"
@@ -295,6 +284,51 @@ def test_servers_over_one_store_answer_alike(front: Front | None, tmp_path: Path
         other.delete_collection(f"{name}-renamed")
         with pytest.raises(NotFoundError):
             notes[0].count()
+
+
+def test_a_call_at_a_server_asks_once_what_others_have_committed(
+    engine: Engine | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from chroma_nb.db.clickhouse.connection import Connection
+
+    url = f"{engine.url if engine is not None else URL}/default"
+    settings = Settings(
+        db="clickhouse", clickhouse_url=url, temp_path=str(tmp_path), progress=False
+    )
+    asked: list[str] = []
+    for method in (Connection.query, Connection.insert, Connection.command):
+
+        def counted(self: Any, *given: Any, real: Any = method) -> Any:
+            asked.append(real.__name__)
+            return real(self, *given)
+
+        monkeypatch.setattr(Connection, method.__name__, counted)
+
+    def statements(call: Any) -> list[str]:
+        asked.clear()
+        call()
+        return list(asked)
+
+    with chroma_nb.Client(settings) as client:
+        notes = client.create_collection(f"notes-{uuid.uuid4().hex}", embedding_function=None)
+        notes.add(ids=["a", "b"], embeddings=[[1.0, 0.0], [0.0, 1.0]])
+        notes.query(query_embeddings=[[1.0, 0.0]])
+        for read in (
+            lambda: notes.query(query_embeddings=[[1.0, 0.0]], n_results=1),
+            lambda: notes.query(query_embeddings=[[1.0, 0.0]], where={"n": 1}),
+            lambda: notes.get(ids=["a"]),
+            notes.count,
+            lambda: client.get_collection(notes.name, embedding_function=None),
+            lambda: client.list_collections(),
+        ):
+            assert statements(read) == ["query"]
+        # A look, the commit, and whose it was.
+        write = statements(lambda: notes.upsert(ids=["c"], embeddings=[[1.0, 1.0]]))
+        assert write == ["query", "insert", "query"]
+        # And which commits have written what is replaced.
+        write = statements(lambda: notes.upsert(ids=["c"], embeddings=[[1.0, 2.0]]))
+        assert write == ["query", "query", "insert", "query"]
+        client.delete_collection(notes.name)
 
 
 def op(name: str, began: float, ended: float | None = None, n: int = 1) -> Any:

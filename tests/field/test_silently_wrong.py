@@ -1066,7 +1066,7 @@ def test_masked_values_are_no_numbers(client: Any) -> None:
         made(client).add(ids=["a"], embeddings=masked)
 
 
-@pytest.mark.parametrize("engine", ["hnswlib", "usearch"])
+@pytest.mark.parametrize("engine", ["turbovec", "hnswlib", "usearch"])
 @pytest.mark.parametrize("dead", [1, 9, 200])
 def test_a_graph_is_built_though_the_first_records_are_dead(engine: str, dead: int) -> None:
     pytest.importorskip(engine)

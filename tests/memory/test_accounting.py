@@ -76,7 +76,7 @@ def measure(engine: str, path: Path, sizes: list[int]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.own_process
-@pytest.mark.parametrize("engine", ["exact", "hnswlib", "usearch", "usearch-i8"])
+@pytest.mark.parametrize("engine", ["exact", "hnswlib", "usearch", "usearch-i8", "turbovec"])
 def test_the_account_is_within_a_tenth_of_the_resident_memory(engine: str, tmp_path: Path) -> None:
     for found in measure(engine, tmp_path / "store", [8_000, 20_000, 40_000]):
         assert found["released"] == found["held"]

@@ -53,7 +53,10 @@ class UnderABudget(RuleBasedStateMachine):
         super().__init__()
         self.number = 0
 
-    @initialize(budget=BUDGETS, engine=st.sampled_from(["auto", "usearch", "usearch-i8", "exact"]))
+    @initialize(
+        budget=BUDGETS,
+        engine=st.sampled_from(["auto", "turbovec-2bit", "usearch", "usearch-i8", "exact"]),
+    )
     def open(self, budget: int, engine: str) -> None:
         # A folder for temporary files of its own makes each pair of stores two new ones.
         values: dict[str, Any] = {"graph_min_records": 200, "index_engine": engine}

@@ -31,7 +31,9 @@ def vectors(number):
 """
 
 WRITE = """
-with chroma_nb.PersistentClient(path, chroma_nb.Settings(progress=False)) as client:
+# Of the codes, which are the default, all ten would fit.
+settings = chroma_nb.Settings(progress=False, index_engine="usearch")
+with chroma_nb.PersistentClient(path, settings) as client:
     for number, name in enumerate(names):
         collection = client.create_collection(name, embedding_function=None)
         collection.add(
@@ -44,7 +46,7 @@ with chroma_nb.PersistentClient(path, chroma_nb.Settings(progress=False)) as cli
 """
 
 READ = """
-settings = chroma_nb.Settings(progress=False)
+settings = chroma_nb.Settings(progress=False, index_engine="usearch")
 with chroma_nb.PersistentClient(path, settings) as client:
     right, refused, before = 0, "", client.memory.budget
     for turn in range(2):

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LONG = 60.0
 N = 3_000
-VECTORS = np.random.default_rng(9).standard_normal((N, 32), dtype=np.float32)
+VECTORS = np.random.default_rng(9).standard_normal((N, 768), dtype=np.float32)
 
 BUILD = """
 import os, signal, sys
@@ -140,7 +140,7 @@ def test_where_little_is_free_it_is_not_tried_again_but_when_asked_for(
         docs = docs_of(client)
         ask(docs)
         assert noticed.stayed_exact.wait(LONG)
-        assert noticed.reason.startswith("a process ended while it built this graph, and ")
+        assert noticed.reason.startswith("a process ended while it built this index, and ")
         assert not noticed.built.is_set()
         assert docs.get_indexing_status().num_unindexed_ops == N
         ask(docs)

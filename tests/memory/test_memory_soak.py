@@ -24,7 +24,7 @@ def test_three_minutes_of_anything_in_three_hundred_megabytes(tmp_path: Path) ->
     with limit(LIMIT_MB * 1_000_000) as group:
         if group.folder is None:
             pytest.skip("no control group can be made here")
-    found, problems = soak(MINUTES, LIMIT_MB, seed=1, engine="usearch", failures=tmp_path)
+    found, problems = soak(MINUTES, LIMIT_MB, seed=1, engine="turbovec", failures=tmp_path)
     print(table(found))
     kept = "\n".join(one.read_text() for one in tmp_path.glob("memory_soak_*.txt"))
     assert not problems, kept[-20_000:]

@@ -228,7 +228,7 @@ def test_a_graph_that_does_not_fit(client: Any) -> None:
                 "raise the budget",
             )
     # First for the collection, then for its graph; and then it is there.
-    assert steps == ["Collection", "The smallest graph", "built"]
+    assert steps == ["Collection", "The smallest index", "built"]
     assert docs.get_indexing_status().num_unindexed_ops == 0
 
 

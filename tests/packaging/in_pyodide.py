@@ -10,7 +10,17 @@ from typing import Any
 
 #: What the package uses elsewhere and Pyodide has no build of, or what a notebook that only connects does without.
 ABSENT = (
-    *("duckdb", "hnswlib", "onnxruntime", "pandas", "psutil", "pyarrow", "tokenizers", "usearch"),
+    *(
+        "duckdb",
+        "hnswlib",
+        "onnxruntime",
+        "pandas",
+        "psutil",
+        "pyarrow",
+        "tokenizers",
+        "turbovec",
+        "usearch",
+    ),
     *("xxhash", "tqdm", "ipywidgets", "IPython"),
 )
 

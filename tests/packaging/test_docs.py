@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from chroma_nb import errors
-from chroma_nb.settings import describe
+from chroma_nb.cli import _parser
+from chroma_nb.settings import Settings, describe
 from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE
 
 ROOT = Path(__file__).parent.parent.parent
@@ -51,6 +52,20 @@ def test_the_blocks_of_the_page_on_scaling_run(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", script]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_compose_files_name_settings_and_commands_that_are_there() -> None:
+    yaml = pytest.importorskip("yaml")
+    page = (ROOT / "docs" / "scaling.md").read_text(encoding="utf-8")
+    files = [yaml.safe_load(one) for one in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
+    assert files
+    fields = set(Settings.__dataclass_fields__)
+    for file in files:
+        for service in file["services"].values():
+            ours = [name for name in service.get("environment", {}) if "CHROMA_NB_" in name]
+            assert {name.removeprefix("CHROMA_NB_").lower() for name in ours} <= fields
+            for command in re.findall(r"chroma-nb ([^'\"\[]+)", service.get("command", "")):
+                _parser().parse_args(command.split())
 
 
 def test_the_database_of_the_page_on_extending_works(tmp_path: Path) -> None:

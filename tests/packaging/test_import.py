@@ -18,6 +18,7 @@ HEAVY = (
     "tqdm",
     "requests",
     "ipywidgets",
+    "turbovec",
     "usearch",
     "hnswlib",
     "psutil",

@@ -85,6 +85,7 @@ def test_it_asks_for_nothing_that_pyodide_has_no_build_of() -> None:
         "onnxruntime",
         "psutil",
         "tokenizers",
+        "turbovec",
         "usearch",
     }
 

@@ -6,11 +6,16 @@ import atexit
 import hashlib
 import importlib.util
 import os
+import socket
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.settings import real_path
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from chroma_nb.settings import Settings
 
 #: A server, without a database: each store of a test gets one of its own, which is deleted at the end.
@@ -22,6 +27,35 @@ NO_CLICKHOUSE = f'needs {", ".join(_NEEDED)}: pip install "chroma-nb[clickhouse]
 _databases: set[str] = set()
 #: What `keep_open` holds.
 _held: list[Any] = []
+
+
+class Front:
+    """ClickHouse's engine in a process of its own, which several processes share (`clickhouse_front`)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self._port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._process: subprocess.Popen[str] | None = None
+        self.start()
+
+    def start(self) -> None:
+        command = [
+            *(sys.executable, "-m", "tests.support.clickhouse_front"),
+            *(str(self._folder), str(self._port)),
+        ]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline().startswith("listening")
+
+    def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
 
 def at_clickhouse(settings: Settings) -> Settings:

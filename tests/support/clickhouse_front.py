@@ -64,9 +64,13 @@ class Engine:
     def answer(self, asked: dict[str, str], body: bytes) -> bytes:
         from clickhouse_connect.driver.exceptions import DatabaseError
 
-        handle = self.handle(asked.get("database", "default"))
         settings = {name: value for name, value in asked.items() if name not in _NOT_SETTINGS}
         query = asked.get("query", "")
+        if "readonly" in settings:
+            return self._only_read(
+                asked.get("database", "default"), query + body.decode(), settings
+            )
+        handle = self.handle(asked.get("database", "default"))
         insert = _INSERT.match(query)
         if insert is None and not query:
             head, found, rest = body.partition(b" FORMAT Arrow\n")
@@ -87,6 +91,20 @@ class Engine:
             # What it had answered before it failed, chDB would put before the next answer.
             handle.raw_query("SELECT 1")
             raise
+
+    def _only_read(self, database: str, query: str, settings: dict[str, str]) -> bytes:
+        """Answer with a handle of its own: where `readonly` is set, nothing can be set back. So that comes last."""
+        import clickhouse_connect
+
+        last = {"readonly": settings["readonly"]}
+        chosen = {name: value for name, value in settings.items() if name not in last} | last
+        handle = clickhouse_connect.get_client(
+            interface="chdb", path=self._folder, database=database, settings=chosen
+        )
+        try:
+            return handle.raw_query(query)
+        finally:
+            handle.close()
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -48,7 +48,13 @@ class Said(TypedDict):
 
 def settings() -> chroma_nb.Settings:
     return chroma_nb.Settings(
-        graph_min_records=30, threads=1, progress=False, memory_budget="1 GB", fsync=False
+        # A graph: so few records have no use for codes.
+        index_engine="usearch",
+        graph_min_records=30,
+        threads=1,
+        progress=False,
+        memory_budget="1 GB",
+        fsync=False,
     )
 
 

@@ -31,6 +31,7 @@ from chroma_nb.settings import Settings
 
 # Before its module, whose assertions pytest rewrites then.
 from chroma_nb.testing import DBContract  # noqa: F401
+from chroma_nb.testing._api_base import EVERYTHING, PLACE
 from chroma_nb.testing._db import create, ids_of, insert, remove, replace, vectors_of
 from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, URL, at_clickhouse, let_go
 
@@ -90,6 +91,36 @@ def test_a_token_that_was_taken_without_its_rows_does_not_stop_the_log(
     insert(db, notes, ["b"])
     insert(db, notes, ["c"])
     assert ids_of(db, notes) == ["a", "b", "c"]
+    assert db.check(notes).is_whole
+
+
+def test_after_an_insert_that_has_failed_its_token_is_not_trusted(
+    db: Any, notes: uuid.UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import pyarrow as pa
+
+    from chroma_nb.db.clickhouse import log
+    from chroma_nb.db.clickhouse.blocks import block
+
+    monkeypatch.setattr(log, "_LOOK_SECONDS", 0.001)
+    insert(db, notes, ["a"])
+    insert(db, notes, ["b"])
+    client, real = db._connection._client, db._connection._client.insert_arrow
+
+    def full(table: str, _: Any, **named: Any) -> None:
+        # The token is taken, the rows are not there.
+        real(table, nothing, **named)
+        raise OSError("no space left on device")
+
+    nothing = pa.Table.from_batches([block(1, kind=9, label=0)])
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "PATIENCE_SECONDS", 0.05)
+        patch.setattr(client, "insert_arrow", full)
+        with pytest.raises(InternalError):
+            insert(db, notes, ["c"])
+    insert(db, notes, ["c"])
+    insert(db, notes, ["d"])
+    assert ids_of(db, notes) == ["a", "b", "c", "d"]
     assert db.check(notes).is_whole
 
 
@@ -215,6 +246,180 @@ def test_reads_may_lag_for_as_long_as_the_settings_say(open_db: Any, place: Sett
         other.refresh(notes)
         insert(other, notes, ["b"])
         assert ids_of(other, notes) == ["a", "b"]
+
+
+@embedded
+def test_what_only_this_process_can_have_changed_is_not_asked_for(
+    open_db: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = open_db(), open_db()
+    notes, more = create(one, "notes"), create(one, "more")
+    for db in (one, other):
+        for collection in (notes, more):
+            insert(one, collection, [f"{db}"[-4:]])
+            db.refresh(collection)
+    asked: list[str] = []
+    query = type(one._connection).query
+
+    def counted(self: Any, sql: str) -> Any:
+        asked.append(sql)
+        return query(self, sql)
+
+    monkeypatch.setattr(type(one._connection), "query", counted)
+    assert not one.is_behind(notes)
+    insert(one, notes, ["a"])
+    insert(one, notes, ["b"])
+    for db, collection in ((one, notes), (one, more), (other, more)):
+        assert not db.is_behind(collection)
+        db.refresh(collection)
+    one.list_collections()
+    assert not asked
+    assert other.is_behind(notes)
+    other.refresh(notes)
+    asked.clear()
+    insert(other, notes, ["c"])
+    assert len(asked) == 1, "whose it is: another one was there before"
+    insert(other, notes, ["d"])
+    assert len(asked) == 1
+    create(one, "third")
+    assert [info.name for info in other.list_collections()] == ["notes", "more", "third"]
+    one.delete_collection(more)
+    with pytest.raises(NotFoundError):
+        other.is_behind(more)
+
+
+def test_a_look_that_is_older_than_the_view_does_not_move_it_back(open_db: Any) -> None:
+    one, other = open_db(), open_db()
+    notes = create(one, "notes")
+    insert(one, notes, ["a"])
+    with other.one_look():
+        other.get_collection(notes)
+        other.refresh(notes)
+    with one.one_look():
+        one.get_collection(notes)
+        # As another thread of this process does, while this one waits for the collection's lock.
+        thread = threading.Thread(target=insert, args=(one, notes, ["b"]))
+        thread.start()
+        thread.join(60)
+        assert not one.is_behind(notes)
+        assert one.refresh(notes).n_records == 2
+    with one.one_look():
+        one.get_collection(notes)
+        other.refresh(notes)
+        insert(other, notes, ["c"])
+        assert not one.is_behind(notes), "this call has looked before"
+        assert one.refresh(notes).n_records == 2
+        assert one.refresh(notes).n_records == 3, "after a conflict it looks again"
+    insert(other, notes, ["d"])
+    assert one.is_behind(notes)
+    one.refresh(notes)
+    assert ids_of(one, notes) == ["a", "b", "c", "d"]
+
+
+@pytest.mark.parametrize("kind", ["a deletion", "a compaction"])
+def test_what_others_commit_after_the_look_is_not_lost_to_a_scan(
+    open_db: Any, place: Settings, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    """`catch_up_locked` has scans keep their records where others have committed; they may do so just after it has looked."""
+    from chroma_nb.db import Clickhouse
+    from chroma_nb.testing._processes import Process, records_of
+
+    one, other = (Process(open_db(), place.replace(memory_budget="1 GB")) for _ in range(2))
+    one.id = other.id = create(one.db, "notes")
+    ids = [f"r{n:03}" for n in range(200)]
+    one.add(*ids)
+    other.count()
+    scan = one.api.scan(one.id, piece_bytes=2_000, **PLACE)
+    rows = list(next(scan).ids)
+    assert len(rows) < 200
+    is_behind = Clickhouse.is_behind
+
+    def late(db: Any, collection_id: uuid.UUID) -> bool:
+        found = is_behind(db, collection_id)
+        if db is one.db and other.count() == 200:
+            other.delete(*ids[::2])
+            if kind == "a compaction":
+                other.segments.compact(other.id)
+        return found
+
+    monkeypatch.setattr(Clickhouse, "is_behind", late)
+    with contextlib.suppress(ConflictError):
+        one.segments.compact(one.id)
+    one.add("more")
+    for piece in scan:
+        rows += piece.ids
+    assert rows == ids
+    expected = dict.fromkeys([*ids[1::2], "more"], 0)
+    assert one.records() == other.records() == records_of(expected)
+    for process in (one, other):
+        process.api.close()
+
+
+@pytest.mark.parametrize("is_loaded", [False, True], ids=["on disk", "loaded"])
+def test_one_compacts_while_another_reads_writes_and_exports(
+    open_db: Any, place: Settings, is_loaded: bool
+) -> None:
+    from chroma_nb.testing._processes import Process, record_of, records_of
+
+    one, other = (Process(open_db(), place.replace(memory_budget="1 GB")) for _ in range(2))
+    one.id = other.id = create(one.db, "notes")
+    ids = [f"r{n:02}" for n in range(60)]
+    one.add(*ids)
+    ended, failures, n_compactions = threading.Event(), [], 0
+
+    def compact() -> None:
+        nonlocal n_compactions
+        try:
+            for n in range(10_000):
+                if ended.is_set() and n_compactions:
+                    return
+                one.upsert(f"o{n % 5}", version=n)
+                one.delete(f"o{(n + 1) % 5}")
+                with contextlib.suppress(ConflictError):
+                    one.segments.compact(one.id)
+                    n_compactions += 1
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=compact)
+    thread.start()
+    expected = dict.fromkeys(ids, 0)
+    try:
+        for n in range(12):
+            if is_loaded:
+                other.load()
+            else:
+                other.api.unload(other.id, **PLACE)
+            scan = other.api.scan(other.id, piece_bytes=1_000, **PLACE)
+            rows = dict(zip((first := next(scan)).ids, first.metadatas, strict=True))
+            id = ids[n * 7 % len(ids)]
+            before = dict(expected)
+            other.upsert(id, version=n)
+            expected[id] = n
+            for piece in scan:
+                assert not rows.keys() & set(piece.ids)
+                rows.update(zip(piece.ids, piece.metadatas, strict=True))
+            read = {one: json.loads(text)["version"] for one, text in rows.items() if one in before}
+            assert read == before, "as it was when the scan began"
+            assert other.nearest(id, n) == id
+            found = other.api.get(other.id, ids=[id], include=EVERYTHING, **PLACE)
+            assert (found.documents, found.metadatas) == (
+                [record_of(id, n)[0]],
+                [record_of(id, n)[1]],
+            )
+            assert {one: rest for one, rest in other.records().items() if one in expected} == (
+                records_of(expected)
+            )
+            assert other.count() >= len(ids)
+    finally:
+        ended.set()
+        thread.join(120)
+    assert not failures, failures
+    assert n_compactions
+    assert one.records() == other.records()
+    for process in (one, other):
+        assert process.db.check(process.id).is_whole
+        process.api.close()
 
 
 # -- large commits ----------------------------------------------------------------------------------

@@ -263,7 +263,7 @@ def test_adding_building_and_loading_say_how_far_they_are(
         notes = client.create_collection("notes", embedding_function=None)
         notes.add(ids=[str(n) for n in range(1_200)], embeddings=vectors)
         notes.build_index()
-        assert ("Building the graph", 1_200, 1_200) in bars
+        assert ("Building the index", 1_200, 1_200) in bars
     for file in (tmp_path / "store").rglob("*.segment"):
         file.unlink()
     with chroma_nb.PersistentClient(tmp_path / "store", settings) as client:

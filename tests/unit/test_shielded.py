@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import signal
+import subprocess
+import sys
 import threading
 import weakref
 
@@ -66,3 +68,54 @@ def test_a_thread_that_never_begins_holds_nothing_up(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(shielded_module, "_START_SECONDS", 0.05)
     monkeypatch.setattr(threading.Thread, "_bootstrap", lambda self: None)
     assert shielded(threading.current_thread) is threading.main_thread()
+
+
+#: Interrupts `shielded` wherever Python looks for signals in it and in `threading`: where a function begins, and after one
+#: of C. In a process of its own, as a thread that waits for ever cannot be ended.
+EVERYWHERE = """
+import sys, threading
+from chroma_nb import shielded as module
+
+def interrupted_at(n):
+    left, where, done = n, None, []
+
+    def profile(frame, event, argument):
+        nonlocal left, where
+        if event in ("call", "c_return") and frame.f_code.co_filename in FILES:
+            left -= 1
+            if not left:
+                sys.setprofile(None)
+                where = f"{frame.f_code.co_name}:{frame.f_lineno}"
+                raise KeyboardInterrupt
+
+    sys.setprofile(profile)
+    try:
+        module.shielded(lambda: done.append(1))
+        ended = "returned"
+    except BaseException as error:
+        ended = repr(error)
+    finally:
+        sys.setprofile(None)
+    return where, ended, len(done)
+
+FILES = (threading.__file__, module.__file__)
+n = 1
+while True:
+    where, ended, n_done = interrupted_at(n)
+    if where is None:
+        break
+    if ended != "KeyboardInterrupt()" or n_done > 1:
+        print(n, where, ended, n_done)
+    n += 1
+print(n, "places")
+"""
+
+
+def test_an_interrupt_in_any_step_is_raised_and_leaves_no_lock_behind() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", EVERYWHERE], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    *wrong, places = done.stdout.splitlines()
+    assert not wrong
+    assert int(places.split()[0]) > 20

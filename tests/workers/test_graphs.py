@@ -45,7 +45,12 @@ def builder(shared_broker: Broker, tmp_path: Path) -> Iterator[Worker]:
 def store(broker: Broker, tmp_path: Path, **values: Any) -> Iterator[Any]:
     path = str(tmp_path / "stores" / "one")
     settings = chroma_nb.Settings(
-        api="celery", celery_broker=broker.url, path=path, progress=False, **values
+        api="celery",
+        celery_broker=broker.url,
+        path=path,
+        progress=False,
+        index_engine="usearch",
+        **values,
     )
     with chroma_nb.Client(settings) as client:
         yield client

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import random
 import re
 import threading
@@ -22,14 +21,18 @@ from chroma_nb.db.base import DB
 from chroma_nb.db.clickhouse.connection import Connection
 from chroma_nb.db.clickhouse.graph_tables import GRAPH, GraphTables
 from chroma_nb.db.clickhouse.literals import text
-from chroma_nb.db.clickhouse.log import Log, LostError, new_stamp
+from chroma_nb.db.clickhouse.log import NO_LOOK, Log, Look, LostError, new_stamp
 from chroma_nb.db.clickhouse.state import FORMAT, Entry, State, info_values
 from chroma_nb.errors import ConflictError, NotFoundError, UniqueConstraintError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import contextlib
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
 
     from chroma_nb.db.clickhouse.errors import NoTableError
+    from chroma_nb.db.clickhouse.log import Head
+    from chroma_nb.db.clickhouse.views import View
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo
 
@@ -49,6 +52,42 @@ GRACE_SECONDS = 3_600.0
 ABANDONED_SECONDS = 86_400.0
 
 
+class _Call(threading.local):
+    """What a call of this thread has looked at already (`DB.one_look`)."""
+
+    def __init__(self) -> None:
+        self.is_open = False
+        #: The catalogue was looked at.
+        self.has_state = False
+        #: Collection -> the view of its newest commit, as a look has found it, until `refresh` has used it.
+        self.seen: dict[UUID, View] = {}
+
+
+class _OneLook:
+    """Opens a call, and ends it."""
+
+    def __init__(self, call: _Call, *, joins: bool) -> None:
+        self._call = call
+        self._is_part = joins and call.is_open
+
+    def __enter__(self) -> None:
+        if not self._is_part:
+            # An interrupted call may have left something.
+            self._call.seen.clear()
+            self._call.has_state = False
+            self._call.is_open = True
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self._is_part:
+            self._call.is_open = False
+            self._call.seen.clear()
+
+
 class StoredCatalogue(DB):
     """The part of the DB that keeps the catalogue.
 
@@ -64,16 +103,15 @@ class StoredCatalogue(DB):
         self._graphs = GraphTables(self._connection)
         #: Held while the state in memory is moved.
         self._moving = threading.RLock()
-        #: `Connection.n_writes` before the last look.
-        self._looked_at: int | None = None
-        #: What is committed, as far as it was read: the state, its number, and when it was looked at.
-        self._known: tuple[State, int, float] = (State(), 0, -math.inf)
+        #: What is committed, as far as it was read: the state, its number, and the look that has found it.
+        self._known: tuple[State, int, Look] = (State(), 0, NO_LOOK)
+        self._call = _Call()
         try:
             self._log.create(fsync=settings.fsync)
             found = self._log.snapshot()
             if found is not None:
                 head, said = found
-                self._known = (State.of_text(said), head.number, -math.inf)
+                self._known = (State.of_text(said), head.number, NO_LOOK)
             if not self._look()[1]:
                 self._change_if(
                     lambda state: None if state.tenants else reset_change(self._now()),
@@ -88,34 +126,38 @@ class StoredCatalogue(DB):
 
     def _look(self) -> tuple[State, int]:
         """Return what is committed now, and the number of its last commit."""
-        at, n_writes = time.monotonic(), self._connection.n_writes
-        state, number, _ = self._known
-        if n_writes is not None and n_writes == self._looked_at:
+        look = self._log.look()
+        state, number, last = self._known
+        if last.holds(look):
             self._connection.check_open()
+            self._call.has_state = True
             return state, number
-        changes = self._log.after(number)
-        if not changes:
-            with self._moving:
-                if self._known[1] == number:
-                    self._known, self._looked_at = (state, number, at), n_writes
-            return state, number
+        return self._take(state, number, self._log.after(number), look)
+
+    def _take(
+        self, state: State, number: int, changes: Sequence[Head], look: Look
+    ) -> tuple[State, int]:
+        """Take in the changes that a look has found after a state; return the newest state and its number."""
         for head in changes:
             state, number = state.after(json.loads(head.said)), head.number
         with self._moving:
-            if number > self._known[1]:
-                self._known = (state, number, at)
+            known = self._known
+            if (number, look.at) > (known[1], known[2].at):
+                self._known = (state, number, look)
+            self._call.has_state = True
             return self._known[:2]
 
     def _state(self) -> State:
-        """Return what is committed now, or was within `clickhouse_staleness_seconds`."""
-        state, _, at = self._known
-        if (
-            self._staleness
-            and time.monotonic() - at < self._staleness
-            and not self._connection.is_closed
-        ):
+        """Return what is committed now, was when this call looked first, or was within `clickhouse_staleness_seconds`."""
+        state, _, last = self._known
+        is_enough = self._call.is_open and self._call.has_state
+        if is_enough or (self._staleness and time.monotonic() - last.at < self._staleness):
+            self._connection.check_open()
             return state
         return self._look()[0]
+
+    def one_look(self, *, joins: bool = False) -> contextlib.AbstractContextManager[None]:
+        return _OneLook(self._call, joins=joins)
 
     def _change_if(
         self, decide: Callable[[State], dict[str, Any] | None], tries: int = _MOST_TRIES
@@ -138,7 +180,7 @@ class StoredCatalogue(DB):
             after = state.after(change)
             snapshot = after.to_text() if (number + 1) % _SNAPSHOT_EVERY == 0 else None
             try:
-                head = self._log.append(
+                look = self._log.append(
                     number + 1, new_stamp(), json_text(change), snapshot=snapshot
                 )
             except LostError:
@@ -146,8 +188,8 @@ class StoredCatalogue(DB):
                 wait = min(2 * wait, _LONGEST_WAIT)
                 continue
             with self._moving:
-                if head.number > self._known[1]:
-                    self._known = (after, head.number, time.monotonic())
+                if number + 1 > self._known[1]:
+                    self._known = (after, number + 1, look)
             return after
         raise ConflictError(
             f"The catalogue was changed by others each of the {tries} times that this was tried; nothing was written. Repeat "
@@ -156,6 +198,10 @@ class StoredCatalogue(DB):
 
     def _entry(self, collection_id: UUID) -> Entry:
         return self._entry_in(self._state(), collection_id)
+
+    def _known_entry(self, collection_id: UUID) -> Entry:
+        """Return the entry as this process has seen it last."""
+        return self._known[0].entries.get(collection_id) or self._entry(collection_id)
 
     def _entry_in(self, state: State, collection_id: UUID) -> Entry:
         entry = state.entries.get(collection_id)

@@ -100,14 +100,18 @@ class Connection:
         """Nobody else can be at the store: it is in this process, which has opened it once."""
         return self._engine is not None and self._engine.n_users == 1
 
+    @property
+    def client(self) -> Any:
+        """The client itself, for a query with settings of its own."""
+        return self._client
+
     def is_there(self) -> bool:
         """Say whether the folder that was opened is still there."""
         return self._engine is None or self._engine.is_there()
 
-    @property
-    def n_writes(self) -> int | None:
-        """A number that each change to the store replaces; None where others may change it as well, in a server."""
-        return None if self._engine is None else self._engine.n_writes
+    def n_writes(self, table: str) -> tuple[int, int] | None:
+        """Return numbers that each change of a table replaces; None where others may change it as well, in a server."""
+        return None if self._engine is None else self._engine.n_writes(table)
 
     def query(self, sql: str) -> pa.Table:
         """Return the answer of a SELECT.
@@ -123,7 +127,7 @@ class Connection:
 
     def command(self, sql: str) -> None:
         """Execute a statement that has no answer."""
-        self._write(lambda: self._client.command(sql))
+        self._write(None, lambda: self._client.command(sql))
 
     def insert(self, table: str, block: pa.RecordBatch, token: str) -> None:
         """Insert one block, durably; nothing is done where the table has had the token.
@@ -134,18 +138,25 @@ class Connection:
         """
         whole = pa.Table.from_batches([block])
         chosen = {**_INSERT_SETTINGS, "insert_deduplication_token": token}
-        self._write(lambda: self._client.insert_arrow(identifier(table), whole, settings=chosen))
+        self._write(
+            table, lambda: self._client.insert_arrow(identifier(table), whole, settings=chosen)
+        )
 
-    def _write(self, work: Callable[[], object]) -> None:
+    def _write(self, table: str | None, work: Callable[[], object]) -> None:
         engine = self._engine
         if engine is None:
             self._call(work)
             return
-        engine.count_write()
-        try:
-            self._call(work)
-        finally:
-            engine.count_write()
+
+        def counted() -> None:
+            engine.count_write(table)
+            try:
+                work()
+            finally:
+                engine.count_write(table)
+
+        # No interrupt comes between the work and the counting.
+        self._call(counted)
 
     def _call(self, work: Callable[[], T]) -> T:
         self.check_open()

@@ -31,6 +31,9 @@ LOCK, DATA, INDEXES = "lock", "clickhouse", "indexes"
 #: What operating systems put into any folder, beside names that begin with a dot.
 _SYSTEM_FILES = frozenset(("lost+found", "Thumbs.db", "desktop.ini"))
 
+#: How often `Engine.count_write` is called for one insert.
+INSERT_COUNTS = 2
+
 _lock = threading.RLock()
 #: The open engine; chDB has no more than one.
 _engine: Engine | None = None
@@ -44,12 +47,11 @@ class Engine:
     def __init__(self, path: str, given: str, settings: Mapping[str, Any]) -> None:
         self.path = path
         self.n_users = 0
-        #: Counted up before and after each statement that changes something. Nobody else can change anything, so where it is
-        #: as it was before a look, the look still holds.
-        self.n_writes = 0
+        #: Counted up before and after each statement that changes something: of any table, and by table. Nobody else can
+        #: change anything, so where both are as they were before a look, the look still holds.
+        self._n_of_any = 0
+        self._n_by_table: dict[str, int] = {}
         self.pid = os.getpid()
-        #: Tables that nobody names were looked for; see `CatalogueLog.sweep`.
-        self.is_swept = False
         self._asking = threading.Lock()
         self._lock = _locked_folder(path, given)
         try:
@@ -58,10 +60,20 @@ class Engine:
             self._lock.release()
             raise
 
-    def count_write(self) -> None:
-        """Count `n_writes` up."""
+    def count_write(self, table: str | None) -> None:
+        """Count a change up: of one table, or of any."""
         with _lock:
-            self.n_writes += 1
+            if table is None:
+                self._n_of_any += 1
+                # Counts of tables that were deleted are not kept. What was counted with the old number is not equal any more.
+                self._n_by_table.clear()
+            else:
+                self._n_by_table[table] = self._n_by_table.get(table, 0) + 1
+
+    def n_writes(self, table: str) -> tuple[int, int]:
+        """Return numbers of which each change of a table replaces one."""
+        with _lock:
+            return self._n_of_any, self._n_by_table.get(table, 0)
 
     def ask(self, work: Callable[[], T]) -> T:
         """Do some work with the client, while no other thread does any.

@@ -3,6 +3,7 @@
 A commit is one block, which ClickHouse writes whole or not at all: records, removed labels, and a *head* with the
 commit's number and its random stamp. All writers give the block of commit n the same deduplication token, so ClickHouse
 takes only the first: a compare-and-swap. Whose it was is read back, which settles what a lost answer has left open, too.
+In this process that is spared where nobody else can have had the token.
 
 The tokens of the last `WINDOW` commits are known. A writer must have read the head within `FRESH_SECONDS`, so that its
 token cannot be older.
@@ -10,6 +11,8 @@ token cannot be older.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import random
 import secrets
 import time
@@ -17,6 +20,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from chroma_nb.db.clickhouse.blocks import HEAD, create_table, head_row, joined
+from chroma_nb.db.clickhouse.engine import INSERT_COUNTS
 from chroma_nb.db.clickhouse.errors import NoAnswerError
 from chroma_nb.db.clickhouse.literals import identifier
 from chroma_nb.errors import InternalError, StoreCorruptError
@@ -54,6 +58,36 @@ class Head:
     said: str
 
 
+@dataclass(frozen=True)
+class Look:
+    """When a look at a log began, which has found its newest commit."""
+
+    #: By `time.monotonic`.
+    at: float = -math.inf
+    #: `Connection.n_writes` of its table; None where that is not known, in a server.
+    n_writes: tuple[int, int] | None = None
+    #: It was made with a commit of this process.
+    is_own: bool = False
+
+    def holds(self, now: Look) -> bool:
+        """Say whether nothing can have been committed between this look and a later one."""
+        return self.n_writes is not None and self.n_writes == now.n_writes
+
+    def is_followed_by(self, now: Look) -> bool:
+        """Say whether one insert was all that has happened since, and no earlier process can have taken its token.
+
+        An earlier process has tried no commit after one of this process, and of this process an insert that has failed counts.
+        """
+        if not self.is_own or self.n_writes is None or now.n_writes is None:
+            return False
+        of_any, of_table = self.n_writes
+        return now.n_writes == (of_any, of_table + INSERT_COUNTS)
+
+
+#: Nothing was looked at, or later commits were seen.
+NO_LOOK = Look()
+
+
 def new_stamp() -> int:
     """Return a random number for a commit; never 0."""
     return secrets.randbits(62) + 1
@@ -81,21 +115,42 @@ class Log:
         """Delete the table, where it is there."""
         self._connection.command(f"DROP TABLE IF EXISTS {self.sql} SYNC")
 
+    def look(self) -> Look:
+        """Return what `Look` has to say of a look that begins now."""
+        return Look(time.monotonic(), self._connection.n_writes(self.table))
+
     def newest(self, since: int = 0) -> Head | None:
         """Return the newest head; None where there is none from `since` on.
 
         Raises:
             StoreCorruptError: Two commits have its number.
         """
+        return self._newest_of(self._connection.rows(self._newest_heads(since)))
+
+    def newest_and_after(
+        self, since: int, other: Log, after: int
+    ) -> tuple[Head | None, list[Head]]:
+        """Return `newest(since)` and `other.after(after)`, by one query."""
         rows = self._connection.rows(
-            f"SELECT label, stamp, metadata FROM {self.sql} WHERE kind = {HEAD} AND label >= {since} "
-            "ORDER BY label DESC LIMIT 2"
+            f"{self._newest_heads(since, '0 AS place, ')} UNION ALL {other._heads_after(after, '1 AS place, ')}"
         )
+        own, others = ([row[1:] for row in rows if row[0] == place] for place in (0, 1))
+        return self._newest_of(own), other._following(after, sorted(others))
+
+    def _newest_heads(self, since: int, first: str = "") -> str:
+        """Return the query of the heads from `since` on; for 0, of the newest ones alone."""
+        # There are few, and sorting them takes longer than reading them.
+        newest = "" if since else " ORDER BY label DESC LIMIT 2"
+        heads = f"SELECT {first}label, stamp, metadata FROM {self.sql} WHERE kind = {HEAD} AND label >= {since}"
+        return f"({heads}{newest})"
+
+    def _newest_of(self, rows: Sequence[tuple[int, int, str]]) -> Head | None:
         if not rows:
             return None
-        if len(rows) == 2 and rows[0][0] == rows[1][0]:
-            raise self._doubled(rows[0][0])
-        return Head(*rows[0])
+        *_, newest = rising = sorted(rows)
+        if len(rising) > 1 and rising[-2][0] == newest[0]:
+            raise self._doubled(newest[0])
+        return Head(*newest)
 
     def between(self, after: int, until: int) -> list[Head]:
         """Return the heads of the commits after + 1 .. until, in their order.
@@ -105,7 +160,7 @@ class Log:
         """
         heads = self.after(after, until)
         if len(heads) != until - after:
-            raise self._lacking(after + len(heads) + 1)
+            raise self.lacking(after + len(heads) + 1)
         return heads
 
     def after(self, after: int, until: int | None = None) -> list[Head]:
@@ -115,12 +170,16 @@ class Log:
             StoreCorruptError: One is missing or doubled.
         """
         limit = "" if until is None else f" AND label <= {until}"
-        rows = self._connection.rows(
-            f"SELECT label, stamp, metadata FROM {self.sql} WHERE kind = {HEAD} AND label > {after}{limit} ORDER BY label"
-        )
+        rows = self._connection.rows(f"{self._heads_after(after)}{limit} ORDER BY label")
+        return self._following(after, rows)
+
+    def _heads_after(self, after: int, first: str = "") -> str:
+        return f"SELECT {first}label, stamp, metadata FROM {self.sql} WHERE kind = {HEAD} AND label > {after}"
+
+    def _following(self, after: int, rows: Sequence[tuple[int, int, str]]) -> list[Head]:
         for expected, (number, *_) in enumerate(rows, start=after + 1):
             if number != expected:
-                raise self._doubled(number) if number < expected else self._lacking(expected)
+                raise self._doubled(number) if number < expected else self.lacking(expected)
         return [Head(*row) for row in rows]
 
     def find(self, stamp: int) -> int | None:
@@ -161,7 +220,8 @@ class Log:
         *,
         snapshot: str | None = None,
         staged: bool = False,
-    ) -> Head:
+        last: Look = NO_LOOK,
+    ) -> Look:
         """Make commit `number`, with these rows. The head was read within `FRESH_SECONDS`.
 
         Args:
@@ -171,6 +231,10 @@ class Log:
             blocks: Its rows, which have the same number and stamp.
             snapshot: Text of the head, for `snapshot`.
             staged: It has staged blocks as well.
+            last: The look that has found the commit before it.
+
+        Returns:
+            The look that has found it to be the newest commit; `NO_LOOK` where there are later ones.
 
         Raises:
             LostError: Another writer was first; nothing was written.
@@ -191,18 +255,18 @@ class Log:
                 refused, is_answered = error, False
             except Exception as error:
                 refused = error
-            owner = self._owner(number, until)
+            look = self.look()
+            if refused is None and last.is_followed_by(look):
+                return dataclasses.replace(look, is_own=True)
+            owner, look = self._owner(number, until)
+            if owner is None and refused is None:
+                # ClickHouse has had the token: from a writer that it was stopped with, before it had written the rows.
+                owner, look = self._look_for(number, until)
             if owner == stamp:
-                return Head(number, stamp, said)
+                return look if look is NO_LOOK else dataclasses.replace(look, is_own=True)
             if owner is not None:
                 raise LostError
             if refused is None:
-                # ClickHouse has had the token: from a writer that it was stopped with, before it had written the rows.
-                owner = self._look_for(number, until)
-                if owner == stamp:
-                    return Head(number, stamp, said)
-                if owner is not None:
-                    raise LostError
                 n_burned += 1
             elif is_answered:
                 raise refused
@@ -211,31 +275,36 @@ class Log:
             # The same block with the same token: where the first one is only late, this one is refused.
             wait = _rest(wait)
 
-    def _look_for(self, number: int, until: float) -> int | None:
-        """Return the owner of a commit that should be there; None where it is not there after a while."""
+    def _look_for(self, number: int, until: float) -> tuple[int | None, Look]:
+        """Return `_owner` of a commit that should be there; it has none where it is not there after a while."""
         for _ in range(_LOOKS):
             time.sleep(_LOOK_SECONDS)
-            owner = self._owner(number, until)
+            owner, look = self._owner(number, until)
             if owner is not None:
-                return owner
-        return None
+                return owner, look
+        return None, NO_LOOK
 
-    def _owner(self, number: int, until: float) -> int | None:
-        """Return the stamp of a commit; None where there is none. Asks again where there is no answer."""
+    def _owner(self, number: int, until: float) -> tuple[int | None, Look]:
+        """Return the stamp of a commit, None where there is none. Asks again where there is no answer.
+
+        With it comes the look, `NO_LOOK` where there are later commits.
+        """
         wait = 0.05
         while True:
+            look = self.look()
             try:
                 rows = self._connection.rows(
-                    f"SELECT stamp FROM {self.sql} WHERE kind = {HEAD} AND label = {number}"
+                    f"SELECT label, stamp FROM {self.sql} WHERE kind = {HEAD} AND label >= {number}"
                 )
             except NoAnswerError as error:
                 if time.monotonic() > until:
                     raise self._unknown(error) from error
                 wait = _rest(wait)
                 continue
-            if len(rows) > 1:
+            owners = [stamp for label, stamp in rows if label == number]
+            if len(owners) > 1:
                 raise self._doubled(number)
-            return rows[0][0] if rows else None
+            return (owners[0] if owners else None), (look if len(rows) == 1 else NO_LOOK)
 
     def _unknown(self, error: Exception) -> InternalError:
         return InternalError(
@@ -244,7 +313,8 @@ class Log:
             "can be repeated in any case."
         )
 
-    def _lacking(self, number: int) -> StoreCorruptError:
+    def lacking(self, number: int) -> StoreCorruptError:
+        """Return the error of a commit that is not there."""
         return StoreCorruptError(
             f"The log {self.table} lacks commit {number:,}. Restore the store from a backup."
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import time
@@ -31,10 +32,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from chroma_nb.db.base import Extent, TextSizes, VectorSource
+    from chroma_nb.db.base import Extent, TextSizes
     from chroma_nb.db.clickhouse.log import Head
     from chroma_nb.db.clickhouse.state import Entry, State
     from chroma_nb.db.ranking import VectorRanking
+    from chroma_nb.db.vector_source import VectorSource
     from chroma_nb.filters.expression import Expression
     from chroma_nb.settings import Settings
     from chroma_nb.types import CollectionInfo
@@ -81,34 +83,65 @@ class StoredRecords(StoredCatalogue):
         self._connection.check_open()
         return view
 
+    def get_collection(self, collection_id: UUID) -> CollectionInfo:
+        call, view = self._call, self._views.get(collection_id)
+        if call.is_open and not call.has_state and not self._staleness and view is not None:
+            # Where the table is gone, the catalogue says why.
+            with contextlib.suppress(NoTableError):
+                call.seen[collection_id] = self._look_at(collection_id, view.log, view.generation)
+        return super().get_collection(collection_id)
+
     def _newest(self, collection_id: UUID) -> View:
-        """Return the view of what is committed now."""
-        entry = self._entry(collection_id)
+        """Return the view of what is committed now; or was when this call looked first, once for each call."""
+        seen = self._call.seen.pop(collection_id, None) if self._call.is_open else None
         while True:
+            entry = self._known_entry(collection_id)
             try:
-                return self._newest_of(entry)
+                return self._newest_of(entry, seen)
             except NoTableError as error:
                 self._check_not_deleted(collection_id, error)
                 again = self._known[0].entries.get(collection_id)
-                if again is None or again.table == entry.table:
+                if seen is None and (again is None or again.table == entry.table):
                     raise
-                entry = again
+                seen = None
 
-    def _newest_of(self, entry: Entry) -> View:
-        log, generation = Log(self._connection, entry.table), entry.generation
-        while True:
-            known = self._views.get(entry.info.id)
-            since = known.number if known is not None and known.log.table == log.table else 0
-            at, n_writes = time.monotonic(), self._connection.n_writes
-            if known is not None and since and known.n_writes == n_writes is not None:
-                return known
-            view = View.at(log, generation, log.newest(since), at, n_writes)
-            moved = view.counters.moved_to
-            if moved is None:
-                break
-            log, generation = Log(self._connection, moved[0]), moved[1]
-        self._settle(entry, view)
+    def _newest_of(self, entry: Entry, seen: View | None) -> View:
+        collection_id = entry.info.id
+        view = seen or self._look_at(
+            collection_id, Log(self._connection, entry.table), entry.generation
+        )
+        while view.counters.moved_to is not None:
+            table, generation = view.counters.moved_to
+            view = self._look_at(collection_id, Log(self._connection, table), generation)
+        known = self._views.get(collection_id)
+        if seen is not None and known is not None and known.is_later_than(view):
+            # Another thread has committed since.
+            view = known
+        self._settle(self._known_entry(collection_id), view)
         return view
+
+    def _look_at(self, collection_id: UUID, log: Log, generation: int) -> View:
+        """Look at a collection's newest commit in one table, and at the catalogue, by one query; return its view."""
+        known = self._views.get(collection_id)
+        if known is not None and known.log.table != log.table:
+            known = None
+        since = 0 if known is None else known.number
+        look, state_look = log.look(), self._log.look()
+        state, number, last = self._known
+        if known is not None and known.look.holds(look):
+            self._look()
+            return known
+        if last.holds(state_look):
+            head = log.newest(since)
+            self._call.has_state = True
+        else:
+            head, changes = log.newest_and_after(since, self._log, number)
+            self._take(state, number, changes, state_look)
+        if head is None and since:
+            raise log.lacking(since)
+        if known is not None and head is not None and known.is_of(head):
+            return dataclasses.replace(known, look=look)
+        return View.at(log, generation, head, look)
 
     def _settle(self, entry: Entry, view: View) -> None:
         """Have the catalogue say what the collection's own log says: its table, its dimension, its schema."""
@@ -160,24 +193,26 @@ class StoredRecords(StoredCatalogue):
         return self._view(collection_id).extent
 
     def is_behind(self, collection_id: UUID) -> bool:
-        # The collection's own log says whether it was compacted, and its table is gone where it was deleted: the catalogue
-        # is not looked at for that.
         view = self._view(collection_id)
-        if self._staleness and time.monotonic() - view.seen_at < self._staleness:
+        if self._staleness and time.monotonic() - view.look.at < self._staleness:
             return False
-        at, n_writes = time.monotonic(), self._connection.n_writes
-        if n_writes is not None and n_writes == view.n_writes:
-            return False
+        seen = self._call.seen.get(collection_id) if self._call.is_open else None
         try:
-            head = view.log.newest(view.number)
+            # The collection's own log says whether it was compacted.
+            seen = seen or self._look_at(collection_id, view.log, view.generation)
+            if self._call.is_open:
+                self._call.seen[collection_id] = seen
         except NoTableError as error:
             self._check_not_deleted(collection_id, error)
             return True
-        newest = (0, 0) if head is None else (head.number, head.stamp)
-        if newest != (view.number, view.stamp):
+        self._known_entry(collection_id)
+        if view.is_later_than(seen):
+            # Another thread has committed since this call looked.
+            return False
+        if (seen.number, seen.stamp) != (view.number, view.stamp):
             return True
         if self._views.get(collection_id) is view:
-            self._views[collection_id] = dataclasses.replace(view, seen_at=at, n_writes=n_writes)
+            self._views[collection_id] = seen
         return False
 
     def refresh(self, collection_id: UUID) -> Extent:
@@ -338,7 +373,10 @@ class StoredRecords(StoredCatalogue):
             def fetch(labels: NDArray[np.int64]) -> pa.Table:
                 return self._vector_rows(key, labels)
 
-            made = CachedVectors(dimension, self._temp.path, fetch)
+            def n_labels() -> int:
+                return self._view(collection_id).counters.next_label
+
+            made = CachedVectors(dimension, self._temp.path, fetch, n_labels)
             source = self._sources.setdefault(key, made)
         return source
 
@@ -355,8 +393,7 @@ class StoredRecords(StoredCatalogue):
             )
         return self._read(
             collection_id,
-            f"SELECT label, embedding FROM {view.log.sql} WHERE {view.vectors} AND {one_of_labels('label', labels)} "
-            "ORDER BY label",
+            f"SELECT label, embedding FROM {view.log.sql} WHERE {view.vectors} AND {one_of_labels('label', labels)}",
         )
 
     @property

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from chroma_nb.check_report import CollectionCheck
     from chroma_nb.db.base import Extent
     from chroma_nb.db.clickhouse.log import Log
+    from chroma_nb.db.clickhouse.sql import ColumnsCache, Sessions
     from chroma_nb.settings import Settings
     from chroma_nb.types import FieldSummary
 
@@ -68,6 +69,7 @@ class Clickhouse(StoredRecords):
         #: By collection: held by a writer from its look at the view to its commit.
         self._write_locks: dict[UUID, threading.RLock] = {}
         super().__init__(settings)
+        self._sql: tuple[Sessions, ColumnsCache] | None = None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._connection.name!r})"
@@ -81,7 +83,8 @@ class Clickhouse(StoredRecords):
 
     def close(self) -> None:
         self._sources.clear()
-        finish(self._connection.close, self._temp.close)
+        ends = () if self._sql is None else (self._sql[0].close,)
+        finish(*ends, self._connection.close, self._temp.close)
 
     def is_there(self) -> bool:
         return self._connection.is_there()
@@ -148,13 +151,15 @@ class Clickhouse(StoredRecords):
                     for place, block in enumerate(blocks):
                         view.log.stage(stamp, place, block)
                     view = self._view_to_write(collection_id, view.stamp)
-                view.log.append(number, stamp, said, own, staged=not is_whole)
+                look = view.log.append(
+                    number, stamp, said, own, staged=not is_whole, last=view.look
+                )
             except LostError:
                 raise self._conflict(collection_id) from None
             except NoTableError as error:
                 self._check_not_deleted(collection_id, error)
                 raise self._conflict(collection_id) from error
-            view = View(view.log, view.generation, number, stamp, after, time.monotonic())
+            view = View(view.log, view.generation, number, stamp, after, look)
             self._move(collection_id, view)
             self._keep_vectors(collection_id, changes)
             if after.dimension != before.dimension or changes.schema is not None:
@@ -168,7 +173,7 @@ class Clickhouse(StoredRecords):
             ConflictError: The collection is not at `base_version`.
         """
         view = self._view(collection_id)
-        is_fresh = time.monotonic() - view.seen_at < FRESH_SECONDS / 2
+        is_fresh = time.monotonic() - view.look.at < FRESH_SECONDS / 2
         if base_version is None or (base_version == view.stamp and not is_fresh):
             view = self._newest(collection_id)
         if base_version not in (None, view.stamp):
@@ -210,7 +215,7 @@ class Clickhouse(StoredRecords):
     def _settle_quietly(self, collection_id: UUID, view: View) -> None:
         """Tell the catalogue. The commit is made, so a failure is no error: whoever reads the collection tells it, too."""
         try:
-            self._settle(self._entry(collection_id), view)
+            self._settle(self._known_entry(collection_id), view)
         except ChromaError as error:
             logger.warning(
                 "The catalogue does not yet have what a collection's log says: %s", error
@@ -287,8 +292,36 @@ class Clickhouse(StoredRecords):
             texts=texts,
         )
         said = counters.to_text(schema, has_schema=old.schema_number > 0)
-        log.append(1, stamp, said)
-        return View(log, view.generation + 1, 1, stamp, counters, time.monotonic())
+        look = log.append(1, stamp, said)
+        return View(log, view.generation + 1, 1, stamp, counters, look)
+
+    # -- SQL ------------------------------------------------------------------------------------
+
+    def sql(self, query: str, parameters: Any, tenant: str, database: str) -> Any:
+        from chroma_nb.db.clickhouse.sql import answer_sql
+
+        return answer_sql(self, query, parameters, tenant, database)
+
+    @property
+    def sql_sessions(self) -> Sessions:
+        """What opens sessions for queries of SQL."""
+        return self._for_sql()[0]
+
+    @property
+    def sql_columns(self) -> ColumnsCache:
+        """The columns of collections that were queried lately."""
+        return self._for_sql()[1]
+
+    def _for_sql(self) -> tuple[Sessions, ColumnsCache]:
+        if self._sql is None:
+            from chroma_nb.db.clickhouse.sql import ColumnsCache, Sessions
+
+            self._sql = (Sessions(self._connection, self._settings), ColumnsCache())
+        return self._sql
+
+    def newest_view(self, collection_id: UUID) -> View:
+        """Return the view of what is committed now."""
+        return self._newest(collection_id)
 
     # -- what it says of itself -----------------------------------------------------------------
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from chroma_nb.db.base import VectorSource
 from chroma_nb.db.vector_file import SMALL_BYTES, VectorFile
+from chroma_nb.db.vector_source import VectorSource
 from chroma_nb.errors import StoreCorruptError
 from chroma_nb.memory.workspace import WORKSPACE
 
@@ -38,15 +38,21 @@ class CachedVectors(VectorSource):
     Args:
         dimension: Floats per vector.
         folder: Where the file goes.
-        fetch: Returns rows of (label, embedding) of these labels (int64, shape (n,), rising), in the order of labels.
-            Labels that no vector was written for are left out.
+        fetch: Returns rows of (label, embedding) of these labels (int64, shape (n,), rising), in any order. Labels that no
+            vector was written for are left out.
+        n_labels: Returns how many labels there are.
     """
 
     def __init__(
-        self, dimension: int, folder: str, fetch: Callable[[NDArray[np.int64]], pa.Table]
+        self,
+        dimension: int,
+        folder: str,
+        fetch: Callable[[NDArray[np.int64]], pa.Table],
+        n_labels: Callable[[], int],
     ) -> None:
         super().__init__(dimension)
         self._fetch = fetch
+        self._n_labels = n_labels
         self._file = VectorFile(None, dimension, folder=folder, fsync=False)
         # Readers may still be at the vectors of an earlier generation: the file is closed when the last one lets go.
         weakref.finalize(self, self._file.close)
@@ -70,6 +76,10 @@ class CachedVectors(VectorSource):
         if stop <= self._end:
             return
         with self._filling:
+            if self._end < stop:
+                # Whoever reads one piece after another gets as many ahead as there are already, as each query takes a while.
+                ahead = min(2 * self._end, self._end + _PIECE_BYTES // self.row_bytes)
+                stop = max(stop, min(ahead, self._n_labels()))
             while self._end < stop:
                 n_bytes = min((stop - self._end) * self.row_bytes, _PIECE_BYTES)
                 with WORKSPACE.take(_COPIES * n_bytes) as room:

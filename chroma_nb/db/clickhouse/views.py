@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from chroma_nb.compact_json import json_text
 from chroma_nb.db.base import NO_TEXTS, Extent, TextSizes
 from chroma_nb.db.clickhouse.blocks import HEAD, RECORD, REMOVED, VECTOR
+from chroma_nb.db.clickhouse.log import NO_LOOK, Look
 from chroma_nb.errors import StoreCorruptError
 
 if TYPE_CHECKING:
@@ -100,19 +101,24 @@ class View:
     number: int = 0
     stamp: int = 0
     counters: Counters = NO_COMMIT
-    #: When it was seen that this is the newest commit, by `time.monotonic`, and `Connection.n_writes` before that.
-    seen_at: float = field(default=0.0, compare=False)
-    n_writes: int | None = field(default=None, compare=False)
+    #: The look that has found this to be the newest commit.
+    look: Look = field(default=NO_LOOK, compare=False)
 
     @classmethod
-    def at(
-        cls, log: Log, generation: int, head: Head | None, seen_at: float, n_writes: int | None
-    ) -> View:
+    def at(cls, log: Log, generation: int, head: Head | None, look: Look) -> View:
         """Return the view of a head; None: nothing was committed yet."""
         if head is None:
-            return cls(log, generation, seen_at=seen_at, n_writes=n_writes)
+            return cls(log, generation, look=look)
         counters = Counters.of_text(head.said)
-        return cls(log, generation, head.number, head.stamp, counters, seen_at, n_writes)
+        return cls(log, generation, head.number, head.stamp, counters, look)
+
+    def is_of(self, head: Head) -> bool:
+        """Say whether its last commit is this one."""
+        return (self.number, self.stamp) == (head.number, head.stamp)
+
+    def is_later_than(self, other: View) -> bool:
+        """Say whether it has commits that another view of the collection lacks."""
+        return (self.generation, self.number) > (other.generation, other.number)
 
     @property
     def extent(self) -> Extent:

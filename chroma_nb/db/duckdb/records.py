@@ -42,10 +42,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chroma_nb.db.base import Extent, VectorSource
+    from chroma_nb.db.base import Extent
     from chroma_nb.db.duckdb.cached_catalogue import CatalogueEntry
     from chroma_nb.db.duckdb.database import Database
     from chroma_nb.db.duckdb.vector_files import VectorFiles
+    from chroma_nb.db.vector_source import VectorSource
     from chroma_nb.types import FieldSummary
 
 _Found = TypeVar("_Found")

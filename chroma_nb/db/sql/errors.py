@@ -18,8 +18,8 @@ from chroma_nb.errors import InternalError, InvalidArgumentError
 from chroma_nb.suggest import did_you_mean
 
 if TYPE_CHECKING:
+    from chroma_nb.db.interruptible import Work
     from chroma_nb.db.sql.columns import Columns
-    from chroma_nb.db.sql.interrupt import Work
     from chroma_nb.db.sql.statement import Statement
     from chroma_nb.db.sql.store import Snapshot, SqlStore
 

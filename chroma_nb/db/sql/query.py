@@ -11,11 +11,11 @@ from uuid import UUID
 import duckdb
 
 from chroma_nb.db.chunks import CHUNK_ROWS, IS_RECORD
+from chroma_nb.db.interruptible import Work, run_interruptibly
 from chroma_nb.db.sql.allowed import SYSTEM_VIEWS
 from chroma_nb.db.sql.columns import RECORD_COLUMNS, Columns, read_columns
 from chroma_nb.db.sql.errors import QueryErrors
 from chroma_nb.db.sql.frame import WAYS_OUT, n_numbers, read_frame
-from chroma_nb.db.sql.interrupt import Work, run_interruptibly
 from chroma_nb.db.sql.letters import check_names
 from chroma_nb.db.sql.names import fold, sql_identifier
 from chroma_nb.db.sql.parameters import plain_parameters

@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from chroma_nb.db.base import TextSizes, VectorSource
+    from chroma_nb.db.base import TextSizes
     from chroma_nb.db.sql.columns import ColumnsCache
     from chroma_nb.db.sql.vectors import VectorFunction
+    from chroma_nb.db.vector_source import VectorSource
     from chroma_nb.errors import MemoryBudgetError, StoreCorruptError
     from chroma_nb.filters.limits import FilterLimits
 

@@ -23,6 +23,10 @@ _CANNOT_SORT = (
     "A server gives records in the order of their insertion, so this table is not sorted, and how many records match a "
     "filter is not counted. A copy in this process has both: client.copy_to(chroma_nb.Client(), [name])."
 )
+_CANNOT_SORT_THERE = (
+    "A store in ClickHouse gives records in the order of their insertion, so this table is not sorted, and how many records "
+    "match a filter is not counted. client.sql() sorts and counts: SELECT id FROM ... ORDER BY ..."
+)
 #: What DuckDB calls JSON's numbers.
 _NUMBERS = "('BIGINT', 'UBIGINT', 'HUGEINT', 'DOUBLE')"
 #: Characters of a text that its place in the order depends on; texts that begin alike are in the order of their ids.
@@ -49,8 +53,10 @@ class CollectionSource(Source):
         self._base: dict[str, Any] = {k: one for k, one in filters.items() if one is not None}
         self._counted: tuple[dict[str, Any], int] | None = None
         self.title = shorten(clean(collection.name), 60)
-        self.can_sort = collection.api.is_near
-        self.note = "" if self.can_sort else _CANNOT_SORT
+        # Its SQL is DuckDB's.
+        in_clickhouse = collection.client.get_settings().db == "clickhouse"
+        self.can_sort = collection.api.is_near and not in_clickhouse
+        self.note = "" if self.can_sort else _CANNOT_SORT_THERE if in_clickhouse else _CANNOT_SORT
 
     def columns(self) -> list[Column]:
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from chroma_nb import shielded
 from chroma_nb.segment import locks
 from chroma_nb.segment.locks import Mutex, RWLock, release_stale
 from tests.support.waiting import wait_until
@@ -178,7 +179,12 @@ def test_a_stopped_try_at_a_lock_that_others_hold_leaves_nothing(
     assert n > 8
 
 
-def stopped_while_it_waits(lock: Any, use: Callable[[Any], None], n: int) -> str | None:
+def stopped_while_it_waits(
+    lock: Any,
+    use: Callable[[Any], None],
+    n: int,
+    stop: Callable[[int, Callable[[], None]], str | None] = interrupted_at,
+) -> str | None:
     """Stop `use` at its n-th line, where another thread has the lock until this one waits for it."""
     held, me = threading.Event(), threading.get_ident()
 
@@ -195,7 +201,7 @@ def stopped_while_it_waits(lock: Any, use: Callable[[Any], None], n: int) -> str
     holder = threading.Thread(target=hold, daemon=True)
     holder.start()
     assert held.wait(180)
-    where = interrupted_at(n, lambda: use(lock))
+    where = stop(n, lambda: use(lock))
     gone.set()
     # The next operation of the thread begins so.
     release_stale()
@@ -234,7 +240,7 @@ def test_an_interrupt_of_the_wait_itself_leaves_nothing(use: Any, was_let_in: bo
     condition = getattr(lock, names[use])
     wait, held = condition.wait, threading.Event()
 
-    def stopped() -> None:
+    def stopped(*_: Any) -> None:
         if was_let_in:
             wait()
         raise KeyboardInterrupt
@@ -258,6 +264,44 @@ def test_an_interrupt_of_the_wait_itself_leaves_nothing(use: Any, was_let_in: bo
     holder.join(180)
     release_stale()
     assert not locks._noted.locks
+
+
+def interrupted_at_call(n: int, act: Callable[[], None]) -> str | None:
+    """As `interrupted_at`, where Python looks for signals, in `threading` as well: a function begins, or one of C has ended."""
+    left, ended = n, None
+
+    def profile(frame: Any, event: str, argument: object) -> None:
+        nonlocal left
+        if event in ("call", "c_return") and frame.f_code.co_filename in FILES:
+            left -= 1
+            if not left:
+                sys.setprofile(None)
+                raise KeyboardInterrupt
+
+    sys.setprofile(profile)
+    try:
+        act()
+    except BaseException as error:
+        ended = repr(error)
+    finally:
+        sys.setprofile(None)
+    return ended
+
+
+FILES = (threading.__file__, locks.__file__, shielded.__file__)
+
+
+@pytest.mark.parametrize(("make", "use"), WAITING, ids=[use.__name__ for _, use in WAITING])
+def test_an_interrupt_of_a_wait_is_raised_as_one(make: type[Lock], use: Any) -> None:
+    for n in range(1, 200):
+        lock = make()
+        ended = stopped_while_it_waits(lock, use, n, interrupted_at_call)
+        assert ended in ("KeyboardInterrupt()", None), n
+        assert others_can_take(lock), n
+        assert not locks._noted.locks
+        if ended is None:
+            break
+    assert n > 12
 
 
 @pytest.mark.parametrize("side", ["read", "write"])

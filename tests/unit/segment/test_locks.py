@@ -339,7 +339,7 @@ def test_a_nested_operation_while_the_outer_one_waits_is_refused(
     condition = lock._to_readers if use is read_once else lock._to_writers
     wait, refused = condition.wait, []
 
-    def interrupted() -> None:
+    def interrupted(*_: object) -> None:
         condition.wait = wait
         release_stale()
         with pytest.raises(InternalError, match="in the middle of another one"):

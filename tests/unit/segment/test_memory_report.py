@@ -107,9 +107,9 @@ def test_why_a_collection_has_its_form(plain_store: Store, residents: ResidentSe
     plain_store.write("a")
     assert why(plain_store).startswith("it is small")
     plain_store.write(*[f"id{n}" for n in range(150)])
-    assert "no graph is loaded; the full graph (own) takes" in why(plain_store)
+    assert "no index is loaded; the full index (own) takes" in why(plain_store)
     plain_store.segments.build(plain_store.id)
-    assert why(plain_store) == "the full graph fits"
+    assert why(plain_store) == "the full index fits"
     segment = plain_store.slot().segment
     segment.vectors.drop_graph()
     segment.vectors.suits_graph = False

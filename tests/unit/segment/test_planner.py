@@ -53,3 +53,21 @@ def test_the_plan_can_be_read() -> None:
     assert described["strategy"] == "graph"
     assert "ms" in described["reason"]
     assert described["n_live"] == 100_000
+
+
+CODES = replace(LARGE, code_bytes=196)
+
+
+def test_codes_answer_for_a_large_collection_with_and_without_a_filter() -> None:
+    assert plan(CODES).strategy is Strategy.CODES
+    assert plan(replace(CODES, n_allowed=CODES.n_live)).strategy is Strategy.CODES
+    for n_allowed in (1_500, 9_000, 50_000, 99_999):
+        found = plan(replace(CODES, n_allowed=n_allowed))
+        assert (found.strategy, found.fetch) == (Strategy.CODES_SUBSET, plan(CODES).fetch)
+
+
+def test_what_would_nearly_all_be_compared_exactly_is_not_looked_for_by_codes() -> None:
+    assert plan(replace(CODES, n_allowed=10)).strategy is Strategy.EXACT_SUBSET
+    assert plan(replace(CODES, n_results=100_000)).strategy is Strategy.EXACT
+    assert plan(replace(CODES, n_indexed=5_000, n_live=100_000)).strategy is not Strategy.GRAPH
+    assert plan(replace(CODES, n_indexed=0)).strategy is Strategy.EXACT

@@ -49,14 +49,25 @@ def test_few_records_import_no_engine() -> None:
 
     derived: DerivedFiles = None  # type: ignore[assignment]
     graphs = SavedGraphs(engine, 100, derived)
-    assert not graphs.are_wanted(99)
-    assert list(graphs.forms(99)) == []
+    assert not graphs.are_wanted(99, 4)
+    assert list(graphs.forms(99, 4)) == []
     without = SavedGraphs(lambda: None, 100, derived)
-    assert not without.are_wanted(100)
-    assert list(without.forms(100)) == []
+    assert not without.are_wanted(100, 4)
+    assert list(without.forms(100, 4)) == []
     own = SavedGraphs(lambda: OwnIndex, 100, derived)
-    assert own.are_wanted(100)
-    assert list(own.forms(100)) == list(forms_of(OwnIndex)) == [OwnIndex]
+    assert own.are_wanted(100, 4)
+    assert list(own.forms(100, 4)) == list(forms_of(OwnIndex)) == [OwnIndex]
+
+
+def test_a_form_is_for_as_many_dimensions_as_it_takes() -> None:
+    class OfFew(OwnIndex):
+        most_dimensions = 8
+
+    derived: DerivedFiles = None  # type: ignore[assignment]
+    graphs = SavedGraphs(lambda: OfFew, 100, derived)
+    assert list(graphs.forms(100, 8)) == [OfFew]
+    assert list(graphs.forms(100, 9)) == []
+    assert not graphs.are_wanted(100, 9)
 
 
 def test_a_saved_graph_comes_back_without_the_deleted(

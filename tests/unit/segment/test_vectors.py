@@ -8,14 +8,16 @@ import numpy as np
 import pytest
 
 from chroma_nb.index.base import GraphParameters
+from chroma_nb.index.exact import search
 from chroma_nb.segment import vectors as vectors_module
 from chroma_nb.segment.planner import Facts, Plan, Strategy
 from chroma_nb.segment.vectors import ExactReader, LoadedVectors
 from chroma_nb.testing.shared_memory_db import Vectors
+from chroma_nb.types import Neighbors
 from tests.support.own_index import OwnIndex
 
 if TYPE_CHECKING:
-    from chroma_nb.types import Neighbors, Space
+    from chroma_nb.types import Space
 
 N, DIMENSION = 300, 4
 ROWS = np.random.default_rng(1).standard_normal((N, DIMENSION), dtype=np.float32)
@@ -142,3 +144,68 @@ def test_the_vectors_are_opened_when_they_are_first_read() -> None:
     nearest(reader, 1)
     nearest(reader, 1)
     assert len(opened) == 1
+
+
+class RoughCodes(OwnIndex):
+    """Distances that are wrong by up to `error`, as those of codes are."""
+
+    error = 0.0
+    #: Candidates that were asked for, of each search.
+    asked: list[int]
+
+    @property
+    def code_bytes(self) -> int:
+        return 1
+
+    def search(self, queries: Any, k: int, threads: int) -> Neighbors:
+        return self.search_among(queries, k, threads, np.ones(N, dtype=bool))
+
+    def search_among(self, queries: Any, k: int, threads: int, mask: Any) -> Neighbors:
+        self.asked.append(k)
+        chosen = mask[self._labels]
+        found = search(self.parameters.space, queries, self._vectors[chosen], int(chosen.sum()))
+        labels = self._labels[chosen][found.labels]
+        noise = np.random.default_rng(5).standard_normal((len(queries), N)).astype(np.float32)
+        guesses = found.distances + self.error * np.take_along_axis(noise, labels, axis=1)
+        order = guesses.argsort(axis=1)[:, :k]
+        return Neighbors(
+            np.take_along_axis(labels, order, axis=1), np.take_along_axis(guesses, order, axis=1)
+        )
+
+
+def with_codes(error: float, end: int = N) -> LoadedVectors:
+    made = loaded("l2")
+    codes = RoughCodes(GraphParameters("l2", DIMENSION))
+    codes.error, codes.asked = error, []
+    codes.add(np.arange(end), ROWS[:end], 1)
+    made.graph, made.graph_end, made.graph_claimed = codes, end, end
+    return made
+
+
+def by_codes(reader: LoadedVectors, k: int, mask: Any = None, *, fetch: int = 6) -> Neighbors:
+    strategy = Strategy.CODES if mask is None else Strategy.CODES_SUBSET
+    n_allowed = N if mask is None else int(mask.sum())
+    plan = Plan(strategy, "", fetch, Facts(N, DIMENSION, n_allowed, k, N, 100, len(QUERIES)))
+    return reader.search(QUERIES, k, plan=plan, mask=mask, order=None)
+
+
+@pytest.mark.parametrize("end", [200, N])
+@pytest.mark.parametrize("error", [0.0, 0.05, 3.0])
+def test_more_candidates_are_asked_for_the_more_the_codes_err(error: float, end: int) -> None:
+    mask = np.random.default_rng(3).random(N) < 0.3
+    reader = with_codes(error, end)
+    assert by_codes(reader, 3).labels.tolist() == expected("l2", 3)
+    assert isinstance(reader.graph, RoughCodes)
+    asked = list(reader.graph.asked)
+    assert asked[0] == 6
+    assert (len(asked) > 1) is (error > 0.1), asked
+    assert by_codes(reader, 3, mask).labels.tolist() == expected("l2", 3, mask)
+
+
+def test_fewer_matches_than_candidates_are_all_there_are() -> None:
+    mask = np.zeros(N, dtype=bool)
+    mask[[3, 50, 199]] = True
+    reader = with_codes(3.0)
+    assert by_codes(reader, 10, mask).labels.tolist() == expected("l2", 3, mask)
+    assert isinstance(reader.graph, RoughCodes)
+    assert len(reader.graph.asked) == 1

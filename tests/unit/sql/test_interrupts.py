@@ -13,8 +13,8 @@ import duckdb
 import pytest
 
 import chroma_nb
+from chroma_nb.db.interruptible import run_interruptibly
 from chroma_nb.db.sql import query as query_module
-from chroma_nb.db.sql.interrupt import run_interruptibly
 from chroma_nb.errors import ChromaError, InternalError, MemoryBudgetError
 from chroma_nb.memory import preflight
 from tests.unit.sql.conftest import DOCS, make

@@ -1,9 +1,9 @@
 """`run_interruptibly`: runs a query in a thread, so that Ctrl-C ends it.
 
-DuckDB looks for a signal only between two pieces of a query, and a piece may be a join of billions of rows.
-So a thread of its own runs the query while the caller waits, takes the interrupt and passes it on with DuckDB's
-`interrupt`, which every operator obeys. Python never interrupts the thread that runs the query, so it always
-closes what it has opened.
+DuckDB looks for a signal only between two pieces of a query, and a piece may be a join of billions of rows; chDB does not
+look at all. So a thread of its own runs the query while the caller waits, takes the interrupt and passes it on with the
+`interrupt` of what runs the query. Python never interrupts the thread that runs the query, so it always closes what it
+has opened.
 """
 
 from __future__ import annotations
@@ -11,9 +11,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from typing import TYPE_CHECKING, Generic, TypeVar
-
-import duckdb
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +26,13 @@ _REPEAT_SECONDS = 0.02
 #: How long the caller waits for the query to end. A single function call of DuckDB's may last longer: then the
 #: caller goes on, and the query ends by itself after that call. Chosen, not measured.
 _PATIENCE_SECONDS = 2.0
+
+
+class Interruptible(Protocol):
+    """What runs a query: a cursor of DuckDB's, a session of ClickHouse's."""
+
+    def interrupt(self) -> object:
+        """End the query that runs, if one does."""
 
 
 class Work(Generic[_Answer]):
@@ -46,7 +51,7 @@ class Work(Generic[_Answer]):
         self._has_begun = False
         #: An interrupt has come.
         self.is_cancelled = False
-        self._cursor: duckdb.DuckDBPyConnection | None = None
+        self._cursor: Interruptible | None = None
         self._answer: list[_Answer] = []
         self._error: BaseException | None = None
 
@@ -74,7 +79,7 @@ class Work(Generic[_Answer]):
         # is such an object. So it has to be destroyed in its own thread, after `_go`; nothing here keeps it.
         threading.Thread(target=self._run, name="chroma_nb-sql", daemon=True).start()
 
-    def attach(self, cursor: duckdb.DuckDBPyConnection) -> None:
+    def attach(self, cursor: Interruptible) -> None:
         """Say which cursor an interrupt has to reach, and stop here if one has come."""
         self._cursor = cursor
         self.check()
@@ -108,7 +113,7 @@ class Work(Generic[_Answer]):
             cursor = self._cursor
             if cursor is not None:
                 # It may be closed already.
-                with contextlib.suppress(duckdb.Error):
+                with contextlib.suppress(Exception):
                     cursor.interrupt()
             if self._done.wait(_REPEAT_SECONDS):
                 break

@@ -1,0 +1,363 @@
+"""`Turbovec` and `Turbovec2Bit`: quantised codes of the vectors, which a search looks at one and all.
+
+A code has 4 or 2 bits for each value: an eighth or a sixteenth of the vector. It is made by TurboQuant (Zandieh and
+others, arXiv:2504.19874), which needs no training, so 100,000 codes are there in a second where a graph takes twenty.
+The distances of codes are estimates: whoever searches computes those of the nearest again, from the vectors themselves.
+"""
+
+from __future__ import annotations
+
+import base64
+import sys
+import zlib
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from turbovec import TurboQuantIndex
+
+from chroma_nb.index.base import GraphParameters, VectorIndex
+from chroma_nb.memory.trim import returned_when_freed
+from chroma_nb.types import Neighbors
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
+    from numpy.typing import NDArray
+
+#: The engine takes dimensions that are multiples of this.
+_MULTIPLE = 8
+#: Bytes of vectors that are encoded at a time: the engine keeps a copy of the largest piece.
+_PIECE_BYTES = 1 << 20
+#: Label, whether it can be found, and the engine's length of the vector.
+_BYTES_EACH = 8 + 1 + 4
+#: A vector whose code is so many times as long as usual has an error as large: it is always a candidate, ...
+_FAR = 4.0
+#: ... if there are no more of these.
+_MOST_FAR = 512
+_NOTHING = np.empty(0, dtype=np.int64)
+
+
+class Turbovec(VectorIndex):
+    """Codes of 4 bits a value.
+
+    The engine orders by inner product, with an error in proportion to the lengths of query and vector. So what all vectors
+    share is taken off both before: m, the mean of some of them. What the inner product of the rest lacks is one more
+    value of each vector, v, up to a sum that is the same for all:
+
+    * ``l2``: |q - x|^2 = |q - m|^2 - 2 ((q - m).(x - m) + v), with v = -|x - m|^2 / 2;
+    * else: q.x = (q - t m).(x - m) + t v + q.m, with v = m.(x - m), and t = q.m / m.m, which leaves the least of q.
+      For ``cosine`` queries and vectors have length 1.
+
+    A vector is encoded, and several queries are answered, by one thread per core, whatever `threads` says.
+    """
+
+    engine: ClassVar[str] = "turbovec"
+    overfetch: ClassVar[float] = 0.5
+    #: 16,384 with v.
+    most_dimensions: ClassVar[float] = 16_383
+
+    _bits: ClassVar[int] = 4
+
+    def __init__(self, parameters: GraphParameters, codes: Any) -> None:
+        self.parameters = parameters
+        self._codes = codes
+        #: m, shape (dimension,); ...
+        self._mean: NDArray[np.float32] | None = None
+        #: ... and what is taken off v, and by what it is divided then, so that the code has room for it.
+        self._offset, self._unit = 0.0, 1.0
+        #: The usual length of what is encoded, which is divided by it.
+        self._length = 1.0
+        #: Labels of those that are much longer.
+        self._far = _NOTHING
+        #: The label of each code, ascending, and whether it can be found; with room at the end.
+        self._labels = _NOTHING
+        self._alive = np.empty(0, dtype=bool)
+        self._n_discarded = 0
+
+    def __del__(
+        self,
+        is_ending: Callable[[], bool] = sys.is_finalizing,
+        returned: Callable[[], AbstractContextManager[None]] = returned_when_freed,
+    ) -> None:
+        """Free the codes where their memory goes back to the system. Both names may be gone when Python ends."""
+        if not is_ending():
+            with returned():
+                self._codes = None
+
+    @classmethod
+    def _width(cls, parameters: GraphParameters) -> int:
+        """Return how many values a code has: those of the vector, v, and zeros."""
+        return -(-(parameters.dimension + 1) // _MULTIPLE) * _MULTIPLE
+
+    @classmethod
+    def create(cls, parameters: GraphParameters, capacity: int) -> Turbovec:
+        return cls(parameters, TurboQuantIndex(dim=cls._width(parameters), bit_width=cls._bits))
+
+    # -- vectors as they are encoded ----------------------------------------------------------
+
+    def learn(self, vectors: NDArray[np.float32]) -> None:
+        vectors = self._normalised(vectors)
+        # Without the few that are far from all others, which would hide what the others are like.
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
+        vectors = vectors[lengths <= _FAR * np.median(lengths)]
+        self._mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+        values = self._values(vectors - self._mean)
+        self._offset = float(values.mean())
+        # The error grows with (|q - m|^2 + unit^2) (|x - m|^2 + (v / unit)^2), which is least at about this.
+        self._unit = float(values.std()) ** 0.5 or 1.0
+        self._length = 1.0
+        encoded = self._encoded(vectors)
+        self._length = float(np.median(np.sqrt(np.einsum("ij,ij->i", encoded, encoded)))) or 1.0
+
+    def _values(self, moved: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return v of each vector from which the mean was taken off."""
+        if self.parameters.space == "l2":
+            values = -np.einsum("ij,ij->i", moved, moved) / np.float32(2)
+        else:
+            values = moved @ self._mean_or_zero()
+        return values.astype(np.float64)  # type: ignore[no-any-return]
+
+    def _mean_or_zero(self) -> NDArray[np.float32]:
+        return np.zeros(self.parameters.dimension, np.float32) if self._mean is None else self._mean
+
+    def _normalised(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.parameters.space != "cosine":
+            return vectors
+        lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))[:, None]
+        out = np.zeros_like(vectors)
+        return np.divide(vectors, lengths, where=lengths > 0, out=out)  # type: ignore[no-any-return]
+
+    def _encoded(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return normalised vectors as the codes take them, shape (n, width)."""
+        dimension = self.parameters.dimension
+        out = np.zeros((len(vectors), self._width(self.parameters)), dtype=np.float32)
+        moved = np.subtract(vectors, self._mean_or_zero(), out=out[:, :dimension])
+        out[:, dimension] = (self._values(moved) - self._offset) / self._unit
+        # The engine takes very short vectors for zero, and refuses very long ones.
+        out /= np.float32(self._length)
+        return out
+
+    def _share(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return how many times the mean is taken off each query: t, shape (n, 1)."""
+        mean = self._mean_or_zero()
+        square = float(mean @ mean)
+        if self.parameters.space == "l2" or not square:
+            return np.ones((len(queries), 1), dtype=np.float32)
+        share: NDArray[np.float32] = (queries @ mean) / np.float32(square)
+        return share[:, None]
+
+    def _asked(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return normalised queries as they are compared with the codes, shape (n, width)."""
+        dimension = self.parameters.dimension
+        share = self._share(queries)
+        out = np.zeros((len(queries), self._width(self.parameters)), dtype=np.float32)
+        np.subtract(queries, share * self._mean_or_zero(), out=out[:, :dimension])
+        out[:, dimension] = share[:, 0] * np.float32(self._unit)
+        return out
+
+    def _distances(
+        self, queries: NDArray[np.float32], scores: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """Return the estimates of the distances that the scores of normalised queries stand for."""
+        mean = self._mean_or_zero().astype(np.float64)
+        products = scores * self._length + self._share(queries).astype(np.float64) * self._offset
+        if self.parameters.space == "l2":
+            moved = queries - mean
+            found = np.einsum("ij,ij->i", moved, moved)[:, None] - 2 * products
+        else:
+            found = 1 - (products + (queries @ mean)[:, None])
+        return found.astype(np.float32)  # type: ignore[no-any-return]
+
+    def add(self, labels: NDArray[np.int64], vectors: NDArray[np.float32], threads: int) -> None:
+        n = self.n_held
+        end = n + len(labels)
+        if end > len(self._labels):
+            room = end + end // 8
+            self._labels = np.concatenate([self._labels[:n], np.empty(room - n, dtype=np.int64)])
+            self._alive = np.concatenate([self._alive[:n], np.zeros(room - n, dtype=bool)])
+        if self._mean is None and len(labels):
+            self.learn(vectors)
+        step = max(1, _PIECE_BYTES // (4 * self._width(self.parameters)))
+        for start in range(0, len(labels), step):
+            piece = self._normalised(vectors[start : start + step])
+            # Before the codes: a code that was added has its label, also where an interrupt comes in between.
+            at = slice(n + start, n + start + len(piece))
+            self._labels[at], self._alive[at] = labels[start : start + step], True
+            encoded = self._encoded(piece)
+            lengths = np.sqrt(np.einsum("ij,ij->i", encoded, encoded))
+            far = np.flatnonzero(lengths > _FAR)
+            self._far = np.concatenate([self._far, self._labels[at][far]])
+            with returned_when_freed():
+                self._codes.add(encoded)
+
+    def discard(self, labels: NDArray[np.int64]) -> None:
+        held = self._labels[: self.n_held]
+        places = np.searchsorted(held, labels)
+        places = np.unique(places[places < len(held)])
+        places = places[np.isin(held[places], labels) & self._alive[places]]
+        # First the number: a search looks at `_alive` where there are some.
+        self._n_discarded += len(places)
+        self._alive[places] = False
+
+    @property
+    def code_bytes(self) -> int:
+        return self._width(self.parameters) * self._bits // 8
+
+    # -- search -------------------------------------------------------------------------------
+
+    def search(self, queries: NDArray[np.float32], k: int, threads: int) -> Neighbors:
+        usable = self._alive[: self.n_held] if self._n_discarded else None
+        return self._search(queries, k, usable)
+
+    def search_among(
+        self, queries: NDArray[np.float32], k: int, threads: int, mask: NDArray[np.bool_]
+    ) -> Neighbors:
+        n = self.n_held
+        labels = self._labels[:n]
+        # Mostly every label has a code: picking a million out takes milliseconds.
+        has_all = n > 0 and labels[-1] == n - 1
+        usable = mask[:n] if has_all else mask[labels]
+        return self._search(queries, k, usable & self._alive[:n] if self._n_discarded else usable)
+
+    def _search(
+        self, queries: NDArray[np.float32], k: int, usable: NDArray[np.bool_] | None
+    ) -> Neighbors:
+        """Find the nearest of the codes that `usable` says, shape (n_held,); None is all."""
+        n = self.n_held
+        normalised = self._normalised(queries)
+        places = np.empty((len(queries), 0), dtype=np.int64)
+        scores = np.empty((len(queries), 0), dtype=np.float32)
+        if n and self._mean is not None:
+            asked = self._asked(normalised)
+            # Without a mask where there is none: it costs a third more.
+            masked = {} if usable is None else {"mask": usable}
+            scores, places = self._codes.search(asked, min(k, n), **masked)
+        labels = np.full((len(queries), k), -1, dtype=np.int64)
+        distances = np.full((len(queries), k), np.inf, dtype=np.float32)
+        n_found = places.shape[1]
+        labels[:, :n_found] = self._labels[places]
+        distances[:, :n_found] = self._distances(normalised, scores)
+        if 0 < len(self._far) <= _MOST_FAR:
+            labels, distances = self._with_far(labels, distances, usable)
+        return Neighbors(labels, distances)
+
+    def _with_far(
+        self,
+        labels: NDArray[np.int64],
+        distances: NDArray[np.float32],
+        usable: NDArray[np.bool_] | None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Add the vectors of which the codes say too little, and make the distances of all of these unknown."""
+        far = self._far
+        if usable is not None:
+            far = far[usable[np.searchsorted(self._labels[: self.n_held], far)]]
+        distances[np.isin(labels, far)] = np.nan
+        more = np.broadcast_to(far, (len(labels), len(far))).copy()
+        for row, found in zip(more, labels, strict=True):
+            row[np.isin(far, found)] = -1
+        unknown = np.full(more.shape, np.nan, dtype=np.float32)
+        return np.concatenate([labels, more], axis=1), np.concatenate([distances, unknown], axis=1)
+
+    def set_ef_search(self, ef_search: int) -> None:
+        """Do nothing: a search looks at all codes."""
+
+    # -- sizes --------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self.n_held - self._n_discarded
+
+    @property
+    def n_held(self) -> int:
+        return len(self._codes)
+
+    @classmethod
+    def bytes_for(cls, parameters: GraphParameters, n: int) -> int:
+        code = cls._width(parameters) * cls._bits // 8
+        # Labels have an eighth of room.
+        return n * (code + _BYTES_EACH) + n * _BYTES_EACH // 8
+
+    # -- files --------------------------------------------------------------------------------
+
+    def save(self, path: str) -> None:
+        self._codes.write(path, durable=False)
+
+    def state(self) -> dict[str, Any]:
+        """Return the mean, and which labels have a code and can be found."""
+        held = self._labels[: self.n_held]
+        n_labels = int(held[-1]) + 1 if len(held) else 0
+        has_code, is_alive = np.zeros((2, n_labels), dtype=bool)
+        has_code[held] = True
+        is_alive[held] = self._alive[: len(held)]
+        mean = _NOTHING.astype(np.float32) if self._mean is None else self._mean
+        return {
+            "offset": self._offset,
+            "unit": self._unit,
+            "length": self._length,
+            "far": self._far.tolist(),
+            "n_labels": n_labels,
+            "mean": _text(mean.astype("<f4").tobytes()),
+            "held": _text(np.packbits(has_code).tobytes()),
+            "alive": _text(np.packbits(is_alive).tobytes()),
+        }
+
+    @classmethod
+    def open(
+        cls, path: str, parameters: GraphParameters, capacity: int, state: dict[str, Any]
+    ) -> Turbovec:
+        with returned_when_freed():
+            codes = TurboQuantIndex.load(path)
+        if (codes.dim, codes.bit_width) != (cls._width(parameters), cls._bits) and len(codes):
+            raise ValueError(f"its codes are {codes.bit_width} bits of {codes.dim} values")
+        made = cls(parameters, codes if len(codes) else cls.create(parameters, 0)._codes)
+        n_labels = state["n_labels"]
+        if not 0 <= n_labels <= capacity:
+            raise ValueError(f"it is of {n_labels} labels")
+        mean = np.frombuffer(_bytes(state["mean"], 4 * parameters.dimension), dtype="<f4")
+        packed = [_bytes(state[name], -(-n_labels // 8)) for name in ("held", "alive")]
+        has_code, is_alive = (
+            np.unpackbits(np.frombuffer(one, dtype=np.uint8), count=n_labels).astype(bool)
+            for one in packed
+        )
+        made._labels = np.flatnonzero(has_code)
+        made._alive = is_alive[made._labels]
+        made._n_discarded = int(np.count_nonzero(~made._alive))
+        if len(made._labels) != len(codes) or (len(codes) and len(mean) != parameters.dimension):
+            raise ValueError(f"it has {len(codes)} codes of {len(made._labels)} labels")
+        if len(mean):
+            made._mean = mean.astype(np.float32)
+        made._offset, made._unit = float(state["offset"]), float(state["unit"])
+        made._length = float(state["length"])
+        made._far = np.asarray(state["far"], dtype=np.int64).reshape(-1)
+        if not np.isin(made._far, made._labels).all():
+            raise ValueError("it names labels that it has no codes of")
+        return made
+
+
+class Turbovec2Bit(Turbovec):
+    """Codes of 2 bits a value, for where memory is short."""
+
+    engine: ClassVar[str] = "turbovec-2bit"
+    overfetch: ClassVar[float] = 3.0
+
+    _bits: ClassVar[int] = 2
+
+
+def _text(packed: bytes) -> str:
+    return base64.b64encode(zlib.compress(packed, 1)).decode()
+
+
+def _bytes(text: str, most: int) -> bytes:
+    """Return what `_text` was given: at most so many bytes.
+
+    Raises:
+        ValueError: It is more, or not what `_text` returns.
+    """
+    reader = zlib.decompressobj()
+    try:
+        found = reader.decompress(base64.b64decode(text, validate=True), most + 1)
+    except zlib.error as error:
+        raise ValueError("its state is damaged") from error
+    if len(found) > most:
+        raise ValueError("its state is too long")
+    return found
