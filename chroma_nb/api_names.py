@@ -7,6 +7,8 @@ from __future__ import annotations
 
 #: The API of a store in this process.
 LOCAL_API = "local"
+#: The same, where workers compute what takes long.
+CELERY_API = "celery"
 #: Scheme of a server's address -> the API that asks it. The APIs named here are remote, all others are not.
 REMOTE_APIS = {
     "http": "fastapi",

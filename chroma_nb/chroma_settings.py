@@ -1,4 +1,4 @@
-"""Chroma's settings: which mean the same here, which have nothing to act on, and how they say where a server is."""
+"""Names of settings that are not ours: Chroma's, which mean the same or have nothing to act on here, and those that people try."""
 
 from __future__ import annotations
 
@@ -30,6 +30,25 @@ CHROMA_WITHOUT_EFFECT: dict[str, Any] = {
     "chroma_executor_impl": None,
     "migrations": None,
     "environment": "",
+}
+
+
+#: Names that people try, of things that are called otherwise here.
+SYNONYMS = {
+    **dict.fromkeys(("memory_limit", "max_memory", "memory", "ram"), "memory_budget"),
+    **dict.fromkeys(("persist_path", "persist_dir", "dir", "directory", "folder"), "path"),
+    **dict.fromkeys(("persistent", "persist"), "is_persistent"),
+    **dict.fromkeys(("host", "server_url", "endpoint", "address"), "url"),
+    **dict.fromkeys(("api_key", "auth_token", "apikey"), "token"),
+    **dict.fromkeys(("embedding_function", "model", "embedding_model"), "embedding"),
+    **dict.fromkeys(("timeout", "request_timeout"), "timeout_seconds"),
+    **dict.fromkeys(("engine", "index"), "index_engine"),
+    **dict.fromkeys(("batch_size",), "max_batch_size"),
+    **dict.fromkeys(("verbose", "show_progress", "progress_bar"), "progress"),
+    **dict.fromkeys(("ttl", "idle_seconds", "idle_timeout"), "idle_unload_seconds"),
+    **dict.fromkeys(("rows", "max_rows", "n_rows"), "display_rows"),
+    **dict.fromkeys(("tmp", "temp_dir", "tmpdir", "temp"), "temp_path"),
+    **dict.fromkeys(("num_threads", "n_threads"), "threads"),
 }
 
 

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from chroma_nb import factories
 from chroma_nb._version import __version__
+from chroma_nb.api_names import LOCAL_API, is_remote
 from chroma_nb.errors import ChromaError, InvalidArgumentError
+from chroma_nb.importing import missing_package
 from chroma_nb.memory.sizes import format_bytes
 from chroma_nb.server.auth_file import AuthFile, describe
 from chroma_nb.settings import Settings, expand_path
@@ -114,6 +116,53 @@ def _parser() -> argparse.ArgumentParser:
         "--log-level", default="info", choices=["debug", "info", "warning", "error"], help="info"
     )
 
+    worker = commands.add_parser(
+        "worker",
+        help="compute for stores that are opened with api='celery'",
+        description="Embeds texts, and builds graphs, for stores that are opened with Settings(api='celery', celery_broker=URL). It "
+        "opens no store itself. Needs the extra chroma-nb[celery].",
+    )
+    worker.set_defaults(run=_worker)
+    worker.add_argument(
+        "--broker",
+        metavar="URL",
+        help="amqp:// or redis:// (with TLS amqps:// and rediss://); without it CHROMA_NB_CELERY_BROKER",
+    )
+    worker.add_argument(
+        "--backend", metavar="URL", help="where results are put; without it the broker"
+    )
+    worker.add_argument(
+        "--concurrency",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes that compute (1, as a model uses all cores by itself)",
+    )
+    worker.add_argument(
+        "--functions",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="module to import, which registers embedding functions of your own; give it again for more",
+    )
+    worker.add_argument(
+        "--stores",
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="folder with stores in which graphs may be built; give it again for more",
+    )
+    worker.add_argument(
+        "--nice",
+        type=int,
+        default=10,
+        metavar="N",
+        help="how far it stands back behind other processes of its machine, 0 to 19 (10)",
+    )
+    worker.add_argument(
+        "--log-level", default="info", choices=["debug", "info", "warning", "error"], help="info"
+    )
+
     check = commands.add_parser(
         "check",
         help="read a whole store, and say what of it is damaged",
@@ -185,7 +234,11 @@ def _run(options: argparse.Namespace) -> int:
         "allow_reset": options.allow_reset,
     }
     # A server is the store, wherever the environment sends its clients.
-    values: dict[str, Any] = {"api": "local", "progress": False}
+    chosen = Settings().api
+    values: dict[str, Any] = {
+        "api": LOCAL_API if is_remote(chosen) else chosen,
+        "progress": False,
+    }
     values.update({name: value for name, value in given.items() if value is not None})
     settings = factories.configure(**values)
     factories.server_class(settings).check_settings(settings)
@@ -212,6 +265,30 @@ def _run(options: argparse.Namespace) -> int:
         sys.stderr.flush()
         os._exit(0)
     return 0
+
+
+def _worker(options: argparse.Namespace) -> int:
+    for option in ("broker", "backend"):
+        if getattr(options, option) == "":
+            raise InvalidArgumentError(f"--{option} is empty. Give a value, or leave it out.")
+    try:
+        from chroma_nb.tasks.worker import run_worker
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in ("celery", "kombu"):
+            raise
+        raise missing_package("chroma-nb worker", package, "celery") from error
+    settings = Settings()
+    return run_worker(
+        options.broker or settings.celery_broker,
+        options.backend or settings.celery_backend,
+        settings.tls_verify,
+        concurrency=options.concurrency,
+        functions=options.functions,
+        stores=options.stores,
+        nice=options.nice,
+        log_level=options.log_level,
+    )
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 #: Name in the settings -> "module:Class". A dotted path of one's own works as well.
 API_IMPLEMENTATIONS = {
     "local": "chroma_nb.api._local:Local",
+    "celery": "chroma_nb.api._celery:Celery",
     "fastapi": "chroma_nb.api._fastapi:FastAPI",
     "arrowflight": "chroma_nb.api._arrowflight:ArrowFlight",
 }
@@ -30,9 +31,9 @@ SERVER_IMPLEMENTATIONS = {
     "arrowflight": "chroma_nb.server._arrowflight:ArrowFlight",
 }
 #: Name in the settings -> the extra that brings its packages.
-_EXTRAS = {"arrowflight": "flight", "clickhouse": "clickhouse"}
+_EXTRAS = {"arrowflight": "flight", "celery": "celery", "clickhouse": "clickhouse"}
 #: The packages of these extras.
-_PACKAGES = ("pyarrow", "clickhouse_connect", "chdb")
+_PACKAGES = ("pyarrow", "celery", "kombu", "redis", "clickhouse_connect", "chdb")
 
 
 def load_implementation(setting: str, name: str, known: Mapping[str, str]) -> Any:

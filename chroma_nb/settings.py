@@ -14,33 +14,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from chroma_nb.api_names import LOCAL_API, is_remote, remote_api
+from chroma_nb.api_names import CELERY_API, LOCAL_API, is_remote, remote_api
 from chroma_nb.boundary import public_call
-from chroma_nb.chroma_settings import CHROMA_NAMES, CHROMA_WITHOUT_EFFECT, chroma_client
+from chroma_nb.chroma_settings import (
+    CHROMA_NAMES,
+    CHROMA_WITHOUT_EFFECT,
+    SYNONYMS,
+    chroma_client,
+)
 from chroma_nb.display.base import Displayed
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.suggest import did_you_mean
 from chroma_nb.words import brief
 
 ENVIRONMENT_PREFIX = "CHROMA_NB_"
-
-#: Names that people try, of things that are called otherwise here.
-_SYNONYMS = {
-    **dict.fromkeys(("memory_limit", "max_memory", "memory", "ram"), "memory_budget"),
-    **dict.fromkeys(("persist_path", "persist_dir", "dir", "directory", "folder"), "path"),
-    **dict.fromkeys(("persistent", "persist"), "is_persistent"),
-    **dict.fromkeys(("host", "server_url", "endpoint", "address"), "url"),
-    **dict.fromkeys(("api_key", "auth_token", "apikey"), "token"),
-    **dict.fromkeys(("embedding_function", "model", "embedding_model"), "embedding"),
-    **dict.fromkeys(("timeout", "request_timeout"), "timeout_seconds"),
-    **dict.fromkeys(("engine", "index"), "index_engine"),
-    **dict.fromkeys(("batch_size",), "max_batch_size"),
-    **dict.fromkeys(("verbose", "show_progress", "progress_bar"), "progress"),
-    **dict.fromkeys(("ttl", "idle_seconds", "idle_timeout"), "idle_unload_seconds"),
-    **dict.fromkeys(("rows", "max_rows", "n_rows"), "display_rows"),
-    **dict.fromkeys(("tmp", "temp_dir", "tmpdir", "temp"), "temp_path"),
-    **dict.fromkeys(("num_threads", "n_threads"), "threads"),
-}
 
 #: Settings that are a size: a number of bytes is as good as a text.
 _SIZES = (
@@ -93,8 +80,8 @@ class Settings(Displayed):
     allow_reset: bool = _documented(False, "Let `client.reset()` delete everything.")
     api: str = _documented(
         LOCAL_API,
-        "Which `API` answers: `local` (in this process), `fastapi` or `arrowflight` (a server, at "
-        "`url`), or `package.module:Class` of your own.",
+        "Which `API` answers: `local` (in this process), `celery` (the same, with workers that compute), `fastapi` or "
+        "`arrowflight` (a server, at `url`), or `package.module:Class` of your own.",
     )
     db: str = _documented(
         "auto",
@@ -109,6 +96,18 @@ class Settings(Displayed):
     clickhouse_staleness_seconds: float = _documented(
         0.0,
         "For so long other servers' commits to ClickHouse may go unseen by a read; 0 looks before each. Writes always look.",
+    )
+    celery_broker: str = _documented(
+        "",
+        "Where the workers' broker is. Given in `Settings`, it means `api=celery`: `amqp://user:password@host:5672//` (RabbitMQ) or `redis://host:6379/0`; "
+        "with TLS `amqps://` and `rediss://`.",
+    )
+    celery_backend: str = _documented(
+        "", "Where workers put results: a `redis://` address; empty, it is the broker."
+    )
+    celery_fallback: bool = _documented(
+        True,
+        "Compute in this process what workers cannot; a warning says why. Off, that is an error.",
     )
     index_engine: str = _documented(
         "auto",
@@ -324,7 +323,7 @@ class Settings(Displayed):
     def shown(self, name: str) -> Any:
         """Return a field's value as it may be seen: a secret that is set is masked."""
         value = getattr(self, name)
-        if name in ("url", "clickhouse_url"):
+        if name in ("url", "clickhouse_url", "celery_broker", "celery_backend"):
             return without_secrets(value)
         field = next(one for one in dataclasses.fields(self) if one.name == name)
         return MASK if field.metadata["secret"] and value else value
@@ -411,7 +410,7 @@ def read_explicit(values: Mapping[str, Any]) -> dict[str, Any]:
                     stacklevel=4,
                 )
         else:
-            meant = _SYNONYMS.get(given)
+            meant = SYNONYMS.get(given)
             hint = f" Did you mean {meant!r}?" if meant else ""
             hint = hint or did_you_mean(given, [*fields, *CHROMA_NAMES], " Did you mean {!r}?")
             raise ValueError(f"Unknown setting {given!r}.{hint} Known: {', '.join(fields)}.")
@@ -476,9 +475,16 @@ def _decide_place(
         return 1 if ENVIRONMENT_PREFIX + name.upper() in environment else 0
 
     path, persistent, api = said("path"), said("is_persistent"), said("api")
-    url = bool(explicit.get("url"))
+    url, clickhouse, broker = (
+        bool(explicit.get(name)) for name in ("url", "clickhouse_url", "celery_broker")
+    )
+    if broker and api < 2:
+        # Who says where the workers are wants them.
+        values["api"], api = CELERY_API, 2
+    named = f"api={values['api']!r}"
     is_elsewhere = is_remote(values["api"])
     keeps = persistent == 2 and values["is_persistent"]
+    here, places = "a url is for a server", "a folder and a server are two places"
     for clash, one, other, why in (
         (
             path == persistent == 2 and not values["is_persistent"],
@@ -486,32 +492,24 @@ def _decide_place(
             "is_persistent=False",
             "a path keeps the store",
         ),
-        (url and path == 2, "path", "url", "a folder and a server are two places"),
-        (url and keeps, "is_persistent", "url", "a folder and a server are two places"),
+        (url and path == 2, "path", "url", places),
+        (url and keeps, "is_persistent", "url", places),
+        (path == 2 and clickhouse, "path", "clickhouse_url", places),
         (
-            path == 2 and bool(explicit.get("clickhouse_url")),
-            "path",
-            "clickhouse_url",
-            "a folder and a server are two places",
-        ),
-        (
-            bool(explicit.get("clickhouse_url")) and values["db"] != "clickhouse",
+            clickhouse and values["db"] != "clickhouse",
             "clickhouse_url",
             f"db={values['db']!r}",
             "a server of ClickHouse is for db='clickhouse'",
         ),
+        (url and broker, "url", "celery_broker", f"{here}, whose workers are its own"),
         (
-            url and api == 2 and values["api"] == LOCAL_API,
-            "url",
-            "api='local'",
-            "a url is for a server",
+            broker and (is_elsewhere or values["api"] == LOCAL_API),
+            "celery_broker",
+            named,
+            "only 'celery' has workers",
         ),
-        (
-            path == api == 2 and is_elsewhere,
-            "path",
-            f"api={values['api']!r}",
-            "a path is for a store in this process",
-        ),
+        (url and api == 2 and values["api"] in (LOCAL_API, CELERY_API), "url", named, here),
+        (path == api == 2 and is_elsewhere, "path", named, "a path is for a store in this process"),
     ):
         if clash:
             raise ValueError(

@@ -1,4 +1,4 @@
-"""APIs: `API` is the interface; `Local` answers in this process, `FastAPI` and `ArrowFlight` ask a server.
+"""APIs: `API` is the interface; `Local` answers in this process, `Celery` too, with workers, `FastAPI` and `ArrowFlight` ask a server.
 
 `client`, `collection_configuration`, `models`, `shared_system_client` and `types` are Chroma's import paths.
 """
@@ -11,6 +11,7 @@ from chroma_nb.lazy import lazy_attributes, lazy_modules
 
 if TYPE_CHECKING:
     from chroma_nb.api._arrowflight import ArrowFlight as ArrowFlight
+    from chroma_nb.api._celery import Celery as Celery
     from chroma_nb.api._fastapi import FastAPI as FastAPI
     from chroma_nb.api._local import Local as Local
     from chroma_nb.api.base import API as API
@@ -23,6 +24,7 @@ _ATTRIBUTES = {
     "AdminClientAPI": "chroma_nb.client.admin",
     "ArrowFlight": "chroma_nb.api._arrowflight",
     "AsyncClientAPI": "chroma_nb.client.async_client",
+    "Celery": "chroma_nb.api._celery",
     "ClientAPI": "chroma_nb.client.client",
     "FastAPI": "chroma_nb.api._fastapi",
     "Local": "chroma_nb.api._local",
@@ -33,6 +35,7 @@ __all__ = [
     "AdminClientAPI",
     "ArrowFlight",
     "AsyncClientAPI",
+    "Celery",
     "ClientAPI",
     "FastAPI",
     "Local",

@@ -1,6 +1,6 @@
 """`API`: everything a client can ask of a store, in ids, arrays and filters.
 
-`Collection` and `Client` embed, validate and name; an `API` never sees a text to embed. Its
+`Collection` and `Client` embed, validate and name; an `API` sees texts to embed only where it has others do that. Its
 implementations answer alike: in process (`Local`), or over a wire.
 """
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from chroma_nb.memory.report import Estimate, Eviction, MemoryReport
     from chroma_nb.search.expression import Search
     from chroma_nb.settings import Settings
+    from chroma_nb.tasks.workers import Workers
     from chroma_nb.types import (
         CollectionInfo,
         FieldSummary,
@@ -59,6 +60,8 @@ class API(ABC):
     max_ids: int | None = None
     #: What earlier answers have said, where asking again takes a request: for displays.
     known: Known | None = None
+    #: Other processes that compute for it.
+    workers: Workers | None = None
 
     @classmethod
     def open(cls, settings: Settings) -> API:
@@ -97,6 +100,18 @@ class API(ABC):
     @abstractmethod
     def reset(self) -> bool:
         """Delete everything; refused unless the settings allow it."""
+
+    def embed(
+        self, function: Any, texts: Sequence[Any], on_progress: Callable[[int], object]
+    ) -> NDArray[np.float32] | None:
+        """Have other processes embed documents: shape (n, dimension), float32. None: the caller embeds them itself.
+
+        Args:
+            function: An embedding function.
+            texts: n documents or images.
+            on_progress: Called with the number of texts that are done, each time.
+        """
+        return None
 
     @abstractmethod
     def close(self) -> None:
@@ -537,12 +552,7 @@ class API(ABC):
 
     @abstractmethod
     def metadata_keys(self, collection_id: UUID, *, tenant: str, database: str) -> list[str]:
-        """Return the keys that the records have in their metadata, without loading the collection.
-
-        Returns:
-            The keys in the order of their code points; the first 20,000 (`MOST_METADATA_KEYS`) where there
-            are more.
-        """
+        """Return the keys in the records' metadata by their code points, the first 20,000 (`MOST_METADATA_KEYS`); loads nothing."""
 
     @abstractmethod
     def indexing_status(self, collection_id: UUID, *, tenant: str, database: str) -> IndexingStatus:

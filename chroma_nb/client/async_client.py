@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from types import TracebackType
 
+    from chroma_nb.client.workers import ClientWorkers
     from chroma_nb.schema import Schema
     from chroma_nb.settings import Settings
 
@@ -240,6 +241,11 @@ class AsyncClientAPI(_Face[ClientAPI]):
     def memory(self) -> AsyncClientMemory:
         """The store's memory: budget, report, unloading, pinning."""
         return AsyncClientMemory(self._sync.memory, self._threads)
+
+    @property
+    def workers(self) -> ClientWorkers:
+        """The workers that compute for the store; see `ClientWorkers`. Nothing of it waits."""
+        return self._sync.workers
 
     def get_settings(self) -> Settings:
         """Return the settings of this client."""

@@ -11,6 +11,7 @@ from chroma_nb.boundary import public_class
 from chroma_nb.client.connection import Connection
 from chroma_nb.client.memory import ClientMemory
 from chroma_nb.client.places import with_path
+from chroma_nb.client.workers import ClientWorkers
 from chroma_nb.collection.collection import Collection, name_of
 from chroma_nb.collection.configuration import (
     DEFAULT_EMBEDDING_FUNCTION,
@@ -332,6 +333,11 @@ class ClientAPI(Connection, Displayed):
     def memory(self) -> ClientMemory:
         """The store's memory: budget, report, unloading, pinning; see `ClientMemory`."""
         return ClientMemory(self)
+
+    @property
+    def workers(self) -> ClientWorkers:
+        """The workers that compute for the store, with ``Settings(api="celery")``; see `ClientWorkers`."""
+        return ClientWorkers(self)
 
     def unload(self, name: str | Collection) -> int:
         """Free a collection's memory and return the bytes; see `Collection.unload`."""

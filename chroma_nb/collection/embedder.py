@@ -113,6 +113,7 @@ class EmbeddingHandle(CollectionHandle):
             progress=settings.progress,
             desc=f"Embedding {self.name}",
             at_most=settings.max_batch_size or None,
+            elsewhere=self._client.api.embed,
         )
 
     def embed_queries(self, query_texts: str | Sequence[str]) -> NDArray[np.float32]:

@@ -509,11 +509,14 @@ class ONNXMiniLM_L6_V2(EmbeddingFunction[Documents]):
 
     def model(self) -> MiniLM:
         """Return the loaded model; find or download it first."""
-        if self._model_path is not None:
-            folder = _given(self._model_path, "model_path")
-        else:
-            folder = prefetch(self._settings)
+        folder = self.folder() or prefetch(self._settings)
         return load_minilm(folder, self._preferred_providers or None)
+
+    def folder(self) -> Path | None:
+        """Return where the model is; None where it would have to be downloaded."""
+        if self._model_path is not None:
+            return _given(self._model_path, "model_path")
+        return find_minilm(self._settings)
 
     def use_settings(self, settings: Settings) -> None:
         """Look for the model where these settings say, unless others were given before."""

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    #: `API.embed`: function, texts, progress -> shape (n, dimension), float32; None where it embeds nothing.
+    Elsewhere = Callable[[Any, Sequence[Any], Callable[[int], object]], NDArray[np.float32] | None]
+
 #: Rows that are checked for NaN at once.
 _CHECKED_ROWS = 4096
 
@@ -29,6 +32,7 @@ def embed_documents(
     progress: bool = False,
     desc: str = "Embedding",
     at_most: int | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> NDArray[np.float32]:
     """Embed documents with any embedding function and check what it returns.
 
@@ -39,6 +43,7 @@ def embed_documents(
         desc: What the bar says.
         at_most: At most this many texts are given in one call, or `documents_per_call` of the function if that is
             smaller. None: all of them.
+        elsewhere: Asked first to embed them in another process (`API.embed`); what it returns is checked already.
 
     Returns:
         Shape (n, dimension), float32, C-contiguous; (0, 0) if there are no texts.
@@ -47,7 +52,15 @@ def embed_documents(
         InvalidArgumentError: Not one vector for each text, vectors of different dimensions, or values
             that are not finite numbers. What the function itself raises passes through.
     """
-    return _embed(function, function, texts, progress=progress, desc=desc, at_most=at_most)
+    return _embed(
+        function,
+        function,
+        texts,
+        progress=progress,
+        desc=desc,
+        at_most=at_most,
+        elsewhere=elsewhere,
+    )
 
 
 def embed_queries(
@@ -78,6 +91,7 @@ def _embed(
     progress: bool,
     desc: str,
     at_most: int | None,
+    elsewhere: Elsewhere | None = None,
 ) -> NDArray[np.float32]:
     """Return embeddings of shape (n, dimension), float32; see `embed_documents`. `call`: the function or its `embed_query`."""
     total = len(texts)
@@ -86,6 +100,10 @@ def _embed(
     step = min(total, getattr(function, "documents_per_call", None) or total, at_most or total)
     whole: NDArray[np.float32] | None = None
     with progress_bar(total, desc, unit="text", did="embedded", enabled=progress) as bar:
+        if elsewhere is not None:
+            found = elsewhere(function, texts, bar.update)
+            if found is not None:
+                return found
         for start in range(0, total, step):
             given = texts if step >= total else texts[start : start + step]
             try:

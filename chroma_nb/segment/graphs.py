@@ -6,6 +6,7 @@ A graph covers the labels below `graph_end`; the records after it are its *tail*
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
     from chroma_nb.segment.segment import LoadedSegment, Segment
     from chroma_nb.segment.slot import Slot
     from chroma_nb.settings import Settings
+
+logger = logging.getLogger("chroma_nb")
 
 #: A step of a first graph, which no query searches yet: long enough to keep the cores busy, short enough that a
 #: query that begins soon gets a core.
@@ -369,12 +372,63 @@ class Graphs:
                 self._put_in(slot, segment, *found, alive, is_saved=True)
                 return True
             prefix = self._residents.derived.prefix(segment.info.id, segment.generation)
+            if self._build_elsewhere(slot, segment, alive, form, prefix, bar):
+                found = self._saved.open(segment, form, alive)
+                if found is not None:
+                    self._put_in(slot, segment, *found, alive, is_saved=True)
+                    return True
+            if self.closing or slot.segment is not segment:
+                return not self.closing and slot.segment is not None
             with noted_build(prefix) if self.db.persists else contextlib.nullcontext():
                 return self._build_form(slot, segment, alive, form, bar, must=must)
         finally:
             slot.graph_progress = None
             # 0 already where the graph was put in.
             ledger.set_held(owner, 0)
+
+    def _build_elsewhere(
+        self,
+        slot: Slot,
+        segment: LoadedSegment,
+        alive: np.ndarray[tuple[int], np.dtype[np.bool_]],
+        form: type[VectorIndex],
+        prefix: str,
+        bar: ProgressBar,
+    ) -> bool:
+        """Have another process build the graph, where there is one; say whether its files are in their place.
+
+        The graph is opened like any saved one, so it is checked. Records that came meanwhile are its tail.
+        """
+        if self._saved.elsewhere is None or not self.db.persists:
+            return False
+        end = len(alive)
+        shown = 0
+
+        def on_progress(done: int) -> None:
+            nonlocal shown
+            slot.graph_progress = done / end
+            bar.update(max(0, done - shown))
+            shown = max(shown, done)
+
+        def is_wanted() -> bool:
+            return not self.closing and slot.segment is segment
+
+        vectors = segment.vectors
+        assert vectors is not None
+        parameters = graph_parameters(segment.info)
+        built = self._saved.elsewhere.build(
+            vectors.source, form, parameters, alive, prefix, on_progress, is_wanted
+        )
+        if built is None:
+            bar.update(-shown)
+            return False
+        try:
+            self._saved.adopt(built, segment, form)
+        except OSError as error:
+            logger.warning("A graph that a worker has built cannot be taken over: %s", error)
+            bar.update(-shown)
+            return False
+        return True
 
     def _choose_form(
         self, slot: Slot, segment: LoadedSegment, n_labels: int, *, must: bool

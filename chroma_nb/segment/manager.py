@@ -25,6 +25,7 @@ from chroma_nb.errors import (
     InternalError,
     MemoryBudgetError,
     NotFoundError,
+    ServerUnavailableError,
     StoreCorruptError,
 )
 from chroma_nb.filters.expression import patterns
@@ -544,7 +545,7 @@ class SegmentManager:
         except NotFoundError:
             # Another thread has deleted it meanwhile.
             pass
-        except (MemoryBudgetError, ConflictError) as error:
+        except (MemoryBudgetError, ConflictError, ServerUnavailableError) as error:
             # The next write requests it again, and so does memory that becomes free.
             logger.debug("Put off: %s", error)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -18,9 +20,36 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from chroma_nb.index.base import VectorIndex
+    from chroma_nb.db.vector_source import VectorSource
+    from chroma_nb.index.base import GraphParameters, VectorIndex
     from chroma_nb.segment.derived_files import DerivedFiles
     from chroma_nb.segment.segment import LoadedSegment
+
+
+class Elsewhere(Protocol):
+    """Other processes that build graphs."""
+
+    def build(
+        self,
+        source: VectorSource,
+        form: type[VectorIndex],
+        parameters: GraphParameters,
+        alive: NDArray[np.bool_],
+        prefix: str,
+        on_progress: Callable[[int], object],
+        is_wanted: Callable[[], bool],
+    ) -> str | None:
+        """Build a graph, and return the prefix of its files, beside `prefix`; None: it is to be built here.
+
+        Args:
+            source: The vectors.
+            form: The form of the graph.
+            parameters: Those of the graph.
+            alive: bool, shape (labels,): False for a deleted label.
+            prefix: Of the collection's derived files.
+            on_progress: Called with the number of labels that are done, in all.
+            is_wanted: Says whether to go on.
+        """
 
 
 class SavedGraphs:
@@ -42,6 +71,8 @@ class SavedGraphs:
         self._min_records = min_records
         self._derived = derived
         self._save_lock = threading.Lock()
+        #: Where other processes build graphs; None: they are built in this one.
+        self.elsewhere: Elsewhere | None = None
 
     def are_wanted(self, n_records: int, dimension: int) -> bool:
         """Say whether a collection gets a graph or codes. For a small one no engine is imported."""
@@ -93,6 +124,23 @@ class SavedGraphs:
                 end = vectors.graph_end
                 if save_graph(prefix, vectors.graph, end, vectors.source.digest(end)):
                     vectors.graph_changed = False
+
+    def adopt(self, built: str, segment: LoadedSegment, form: type[VectorIndex]) -> None:
+        """Put a graph that another process has built into the place of the saved one; `open` checks it.
+
+        Args:
+            built: Path of its files, without suffix.
+            segment: The loaded collection.
+            form: The form of the graph.
+        """
+        prefix = self._derived.prefix(segment.info.id, segment.generation)
+        path, new = (f"{one}.{form.engine}.graph" for one in (prefix, built))
+        with self._save_lock:
+            # As in `save_graph`: between the renames there is no description, so no wrong one.
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path + ".json")
+            os.replace(new, path)
+            os.replace(new + ".json", path + ".json")
 
     def damaged_files(self, collection_id: UUID, on_bytes: Callable[[int], object]) -> list[str]:
         """Read a collection's graphs and snapshot on the disk; return the paths of those that are damaged.

@@ -10,7 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 from chroma_nb.memory.machine import process_rss
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from chroma_nb.api.base import API
+    from chroma_nb.tasks.workers import Workers
 
 LOGGER = logging.getLogger("chroma_nb.server")
 
@@ -91,6 +92,8 @@ class Metrics:
             "chroma_nb_request_body_bytes", "Bytes of bodies received.", registry=self._registry
         )
         self._registry.register(_Memory(api))
+        if api.workers is not None:
+            self._registry.register(_Workers(api.workers))
 
     def count(self, operation: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""
@@ -121,6 +124,32 @@ class _Memory:
         )
 
 
+class _Workers:
+    """Reads what is known of the workers each time that the metrics are read."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+
+    def collect(self) -> Iterator[Any]:
+        report = self._workers.report()
+        used = [one for one in report.workers if one.is_used]
+        for name, meaning, value in (
+            ("workers", "Workers of this release that have answered lately.", len(used)),
+            ("worker_pieces_in_flight", "Pieces of text at workers.", report.pieces_in_flight),
+        ):
+            yield GaugeMetricFamily(f"chroma_nb_{name}", meaning, value=value)
+        for name, meaning, value in (
+            ("done", "Pieces of text that workers have embedded.", report.done),
+            ("done_here", "Pieces that no worker has done.", report.done_here),
+            ("failed", "Pieces that were lost or refused.", report.failed),
+            ("duplicates", "Pieces that came twice.", report.duplicates),
+        ):
+            yield CounterMetricFamily(f"chroma_nb_worker_pieces_{name}", meaning, value=value)
+        yield CounterMetricFamily(
+            "chroma_nb_worker_graphs", "Graphs that workers have built.", value=report.graphs
+        )
+
+
 class JsonLines(logging.Formatter):
     """A log record as one JSON object on one line."""
 
@@ -142,7 +171,11 @@ def log_to_stderr(level: str = "INFO") -> None:
     """Write the server's log, and uvicorn's, as JSON lines to the standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines())
-    for logger in (LOGGER, logging.getLogger("uvicorn.error")):
+    for logger in (
+        LOGGER,
+        logging.getLogger("chroma_nb.workers"),
+        logging.getLogger("uvicorn.error"),
+    ):
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(level.upper())

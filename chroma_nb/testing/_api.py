@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from chroma_nb.api.base import API
+from chroma_nb.embedding import StaticEmbeddingFunction, embed_documents
 from chroma_nb.errors import (
     ChromaError,
     IDNotFoundError,
@@ -54,6 +55,17 @@ class APIContract(RecordTests, SearchTests, ScanTests):
     """
 
     # -- the store ----------------------------------------------------------------------------
+
+    def test_others_embed_as_this_process_does_or_not_at_all(self, api: API) -> None:
+        function, done = StaticEmbeddingFunction(), list[int]()
+        texts = [f"the {n}th text of {n * n}" for n in range(600)]
+        found = api.embed(function, texts, done.append)
+        if found is None:
+            assert not done
+        else:
+            assert sum(done) == len(texts)
+            assert found.dtype == np.float32
+            assert np.array_equal(found, embed_documents(function, texts))
 
     def test_it_says_what_it_is(self, api: API) -> None:
         assert isinstance(api, API)

@@ -111,6 +111,15 @@ class VectorIndexContract:
         expected = build(engine, vectors[:300]).search(vectors[:9], 3, 0).labels
         np.testing.assert_array_equal(graph.search(shifted[:9], 3, 0).labels, expected)
 
+    @pytest.mark.parametrize("space", ["l2", "cosine", "ip"])
+    def test_what_it_has_learned_of_other_vectors_makes_no_answer_wrong(
+        self, engine: type[VectorIndex], vectors: np.ndarray, space: Space
+    ) -> None:
+        graph = engine.create(GraphParameters(space, DIMENSION), N)
+        graph.learn(vectors[:100] + np.float32(5))
+        graph.add(np.arange(N), vectors, 0)
+        assert recall(graph, vectors, space) >= 0.8
+
     def test_distances_and_padding(self, engine: type[VectorIndex], vectors: np.ndarray) -> None:
         graph = build(engine, vectors[:5])
         found = graph.search(vectors[:1], 10, 1)

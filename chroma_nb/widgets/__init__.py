@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from chroma_nb.widgets.table.making import collection_table as collection_table
     from chroma_nb.widgets.table.making import result_table as result_table
     from chroma_nb.widgets.table.widget import TableWidget as TableWidget
+    from chroma_nb.widgets.workers_widget import WorkersWidget as WorkersWidget
 
 _ATTRIBUTES = {
     "Link": "chroma_nb.widgets.linking",
@@ -22,6 +23,7 @@ _ATTRIBUTES = {
     "MemoryWidget": "chroma_nb.widgets.memory_widget",
     "SearchWidget": "chroma_nb.widgets.search_widget",
     "TableWidget": "chroma_nb.widgets.table.widget",
+    "WorkersWidget": "chroma_nb.widgets.workers_widget",
     "collection_table": "chroma_nb.widgets.table.making",
     "link": "chroma_nb.widgets.linking",
     "result_table": "chroma_nb.widgets.table.making",

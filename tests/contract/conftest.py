@@ -1,7 +1,8 @@
 """One suite for Chroma's Python API, written once and run against every way to a store.
 
 ``pytest tests/contract`` runs it over several kinds: chroma_nb's ephemeral and persistent clients, one over ClickHouse
-(the extra ``clickhouse``), one of two servers over one ClickHouse, each call at the next of them, its client on its own servers, its client on Chroma's server (``chroma run``), and Chroma's
+(the extra ``clickhouse``), one of two servers over one ClickHouse, each call at the next of them, ones whose texts workers embed
+(the extra ``celery``, with RabbitMQ and Redis) while these are killed at random, its client on its own servers, its client on Chroma's server (``chroma run``), and Chroma's
 client on chroma_nb's server. The last two want chromadb (the extra ``differential``).
 ``CHROMA_NB_CONTRACT_AGAINST=chromadb pytest tests/contract`` runs the very same tests over chromadb's
 own clients: the suite is verified against the real thing, not against our reading of it.
@@ -32,6 +33,7 @@ import requests
 from benchmarks.servers import HAS_CHROMA, NO_CHROMA, Running, running, start_chromas, start_ours
 from chroma_nb.errors import NotSupportedError
 from tests.support.alternating import alternate
+from tests.support.brokers import PROGRAMS, KilledWorkers, missing, running_broker
 from tests.support.clickhouse import (
     HAS_CLICKHOUSE,
     NO_CLICKHOUSE,
@@ -54,6 +56,7 @@ KINDS: dict[str, tuple[str, str]] = {
 if AGAINST == "chroma_nb":
     KINDS["clickhouse"] = ("chroma_nb", "")
     KINDS["clickhouse_at_two_servers"] = ("chroma_nb", "chroma_nb")
+    KINDS.update({f"celery_{broker}": ("chroma_nb", "") for broker in PROGRAMS})
     KINDS["on_our_server"] = ("chroma_nb", "chroma_nb")
     KINDS["over_flight"] = ("chroma_nb", "chroma_nb")
     KINDS["on_chromas_server"] = ("chroma_nb", "chromadb")
@@ -83,6 +86,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         client, server = KINDS[kind]
         if kind.startswith("clickhouse") and not HAS_CLICKHOUSE:
             item.add_marker(pytest.mark.skip(reason=NO_CLICKHOUSE))
+        broker = kind.removeprefix("celery_")
+        if broker in PROGRAMS:
+            if missing(broker):
+                item.add_marker(pytest.mark.skip(reason=missing(broker)))
+            else:
+                # Most functions of these tests are not known to the workers, which is said each time.
+                ignored = "ignore::chroma_nb.tasks.workers.WorkerNotice"
+                item.add_marker(pytest.mark.filterwarnings(ignored))
         if "chromadb" in (client, server) and not HAS_CHROMA:
             item.add_marker(pytest.mark.skip(reason=NO_CHROMA))
         if server and item.get_closest_marker("in_process"):
@@ -170,6 +181,8 @@ class Store:
     scheme: str = "http"
     #: Its records are in ClickHouse.
     in_clickhouse: bool = False
+    #: The broker of its workers.
+    broker: str = ""
     _opened: list[Any] = field(default_factory=list)
 
     def open(self, **place: str) -> Any:
@@ -187,6 +200,8 @@ class Store:
                 alternate(client, other)
         elif self.in_clickhouse:
             client = self.lib.Client(self._clickhouse_settings(), **place)
+        elif self.broker:
+            client = self.lib.Client(self._celery_settings(), **place)
         elif self.is_persistent:
             client = self.lib.PersistentClient(path=str(self.path), settings=chosen, **place)
         else:
@@ -199,6 +214,8 @@ class Store:
             values = self._remote_settings(*self.address)
         elif self.in_clickhouse:
             values = self._clickhouse_settings()
+        elif self.broker:
+            values = self._celery_settings()
         elif self.is_persistent:
             values = settings(self.lib, is_persistent=True, persist_directory=str(self.path))
         else:
@@ -213,6 +230,9 @@ class Store:
 
     def _clickhouse_settings(self) -> Any:
         return at_clickhouse(settings(self.lib, path=str(self.path)))
+
+    def _celery_settings(self) -> Any:
+        return settings(self.lib, path=str(self.path), api="celery", celery_broker=self.broker)
 
     def _remote_settings(self, host: str, port: int) -> Any:
         if self.lib.__name__ == "chroma_nb":
@@ -286,11 +306,32 @@ def chromas_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
 
 
 @pytest.fixture(scope="session")
+def workers_broker(store_kind: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a broker with workers that are killed at random; "" for a store that has none."""
+    kind = store_kind.removeprefix("celery_")
+    if kind not in PROGRAMS:
+        yield ""
+        return
+    from chroma_nb.tasks import pieces
+
+    folder = tmp_path_factory.mktemp(kind)
+    with pytest.MonkeyPatch.context() as patch, running_broker(kind, folder) as broker:
+        # Here the few texts of each test go to a worker, too.
+        patch.setattr(pieces, "FEW_TEXTS", 1)
+        with KilledWorkers(broker.url, folder):
+            yield broker.url
+
+
+@pytest.fixture(scope="session")
 def held_store(
-    store_kind: str, lib: ModuleType, tmp_path_factory: pytest.TempPathFactory
+    store_kind: str,
+    lib: ModuleType,
+    tmp_path_factory: pytest.TempPathFactory,
+    workers_broker: str,
 ) -> Iterator[Store]:
     """A store of this process that stays open: to open one for each test takes longer than most of them."""
     store = Store(lib, store_kind == "persistent", tmp_path_factory.mktemp("held") / "store")
+    store.broker = workers_broker
     # ClickHouse has one folder in a process, and other tests have theirs: see `keep_open`.
     if store_kind != "clickhouse":
         store.open()
@@ -323,7 +364,8 @@ def store(
         ).raise_for_status()
     else:
         # In memory, equal settings share one store, whatever its path.
-        store.path = request.getfixturevalue("held_store").path
+        held = request.getfixturevalue("held_store")
+        store.path, store.broker = held.path, held.broker
         if store.in_clickhouse:
             keep_open(store._clickhouse_settings())
         store.open().reset()
@@ -332,10 +374,13 @@ def store(
 
 
 @pytest.fixture
-def persistent_store(store_kind: str, lib: ModuleType, tmp_path: Path) -> Iterator[Store]:
-    if store_kind not in ("persistent", "clickhouse"):
+def persistent_store(
+    store_kind: str, lib: ModuleType, tmp_path: Path, workers_broker: str
+) -> Iterator[Store]:
+    if store_kind not in ("persistent", "clickhouse") and not workers_broker:
         pytest.skip("about a store on disk")
     store = Store(lib, True, tmp_path / "store", in_clickhouse=store_kind == "clickhouse")
+    store.broker = workers_broker
     yield store
     store.close()
 

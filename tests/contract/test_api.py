@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, ClassVar
 
 import pytest
 
 import chroma_nb.testing
 from chroma_nb.api import FastAPI
-from chroma_nb.db import DuckDB
+from chroma_nb.db import DuckDB, PersistentDuckDB
 from chroma_nb.server import ArrowFlight as FlightServer
 from chroma_nb.server import FastAPI as Server
 from chroma_nb.settings import Settings
 from chroma_nb.testing import SharedMemoryDB, local_api
+from tests.support.brokers import KilledWorkers, missing, running_broker
 from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE, at_clickhouse
 
 if TYPE_CHECKING:
@@ -40,6 +42,52 @@ class TestLocalOverClickhouse(chroma_nb.testing.APIContract):
 
         place = at_clickhouse(settings)
         return local_api(Clickhouse(place), place)
+
+
+@contextlib.contextmanager
+def _killed_workers(kind: str, factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = factory.mktemp(kind)
+    with running_broker(kind, folder) as broker, KilledWorkers(broker.url, folder):
+        yield broker.url
+
+
+@pytest.fixture(scope="module")
+def rabbitmq_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with _killed_workers("rabbitmq", tmp_path_factory) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with _killed_workers("redis", tmp_path_factory) as address:
+        yield address
+
+
+class _OverWorkers(chroma_nb.testing.APIContract):
+    """Over workers that are killed at random meanwhile."""
+
+    url: str
+
+    def make_api(self, settings: Settings) -> API:
+        from chroma_nb.api import Celery
+
+        place = settings.replace(api="celery", celery_broker=self.url, path=settings.path)
+        db = PersistentDuckDB(place)
+        return Celery(db, local_api(db, place).segments, place)
+
+
+@pytest.mark.skipif(bool(missing("rabbitmq")), reason=missing("rabbitmq"))
+class TestCeleryOverRabbitMQ(_OverWorkers):
+    @pytest.fixture(autouse=True)
+    def address(self, rabbitmq_url: str) -> None:
+        self.url = rabbitmq_url
+
+
+@pytest.mark.skipif(bool(missing("redis")), reason=missing("redis"))
+class TestCeleryOverRedis(_OverWorkers):
+    @pytest.fixture(autouse=True)
+    def address(self, redis_url: str) -> None:
+        self.url = redis_url
 
 
 @pytest.fixture(scope="module")

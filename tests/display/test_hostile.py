@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import chroma_nb
+from chroma_nb import display
 from chroma_nb.collection import GetResult, QueryResult
 from chroma_nb.display.render import fill
 from chroma_nb.errors import ChromaError
 from chroma_nb.memory.report import Eviction, Preview
+from chroma_nb.tasks.report import WorkerInfo, WorkersReport
 from tests.display.tiers import Page
 
 if TYPE_CHECKING:
@@ -51,6 +53,13 @@ def check(html: str | None) -> str:
 @pytest.fixture(params=HOSTILE, ids=NAMES)
 def hostile(request: pytest.FixtureRequest) -> str:
     return str(request.param)
+
+
+def test_workers(hostile: str) -> None:
+    """What a worker says of itself is whatever somebody has put into the broker."""
+    worker = WorkerInfo(hostile, hostile, 1, hostile, False, False, 1.0)
+    report = WorkersReport(hostile, True, [worker], 0, 1, 2, 3, 4, 5, [(1.0, hostile)])
+    check(display.html(report))
 
 
 def test_results(hostile: str) -> None:

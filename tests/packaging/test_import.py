@@ -28,6 +28,9 @@ HEAVY = (
     "hypothesis",
     "Stemmer",
     "snowballstemmer",
+    "celery",
+    "kombu",
+    "redis",
 )
 
 

@@ -12,6 +12,7 @@ from chroma_nb.db.base import DB
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.server.base import Server
 from chroma_nb.settings import Settings
+from tests.support.brokers import HAS_CELERY, NO_CELERY
 from tests.support.clickhouse import HAS_CLICKHOUSE, NO_CLICKHOUSE
 
 _TABLES: dict[str, tuple[dict[str, str], Any]] = {
@@ -28,6 +29,8 @@ _TABLES: dict[str, tuple[dict[str, str], Any]] = {
 def test_a_name_and_its_path_lead_to_one_implementation(setting: str, name: str) -> None:
     if name == "clickhouse" and not HAS_CLICKHOUSE:
         pytest.skip(NO_CLICKHOUSE)
+    if name == "celery" and not HAS_CELERY:
+        pytest.skip(NO_CELERY)
     known, kind = _TABLES[setting]
     found = implementations.load_implementation(setting, name, known)
     assert issubclass(found, kind)
@@ -44,9 +47,11 @@ def test_an_unknown_name_is_refused_with_the_nearest(setting: str) -> None:
 
 def test_the_table_says_which_apis_are_remote() -> None:
     for name in implementations.API_IMPLEMENTATIONS:
+        assert Settings(api=name).is_remote is api_names.is_remote(name)
+        if name == "celery" and not HAS_CELERY:
+            continue
         kind = implementations.load_implementation("api", name, implementations.API_IMPLEMENTATIONS)
         assert api_names.is_remote(name) is not kind.is_near, name
-        assert Settings(api=name).is_remote is api_names.is_remote(name)
     assert not api_names.is_remote("package.module:Class")
 
 

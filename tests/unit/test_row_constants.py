@@ -69,6 +69,8 @@ ALLOWED = {
     ("display/plain.py", "_RECORDS"): "what is shown",
     ("embedding/_minilm.py", "_TEXTS_PER_BATCH"): "an upper bound above one in tokens",
     ("embedding/_minilm.py", "_TEXTS_PER_WINDOW"): "tokens of texts that are cut to 256 of them",
+    ("tasks/messages.py", "PIECE_TEXTS"): "an upper bound beside one in bytes",
+    ("tasks/pieces.py", "FEW_TEXTS"): "which way is faster",
     ("embedding/_ollama.py", "_TEXTS_PER_REQUEST"): "what the service takes",
     ("embedding/_openai.py", "_TEXTS_PER_REQUEST"): "what the service takes",
     ("embedding/_static.py", "_TEXTS"): "an upper bound above one in characters",

@@ -129,3 +129,21 @@ def test_chromas_way_to_say_a_token() -> None:
     assert (chromas.token, chromas.token_header) == ("hunter2", "X-Chroma-Token")
     with pytest.raises(ValueError, match="Use token= or basic_auth= instead"):
         Settings(chroma_client_auth_provider="my.Provider")
+
+
+def test_a_broker_means_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    broker = "amqp://host:5672//"
+    assert Settings(celery_broker=broker).api == "celery"
+    assert Settings(path="x", celery_broker=broker).api == "celery"
+    assert Settings(api="mine:Own", celery_broker=broker).api == "mine:Own"
+    for other in ({"url": "http://h"}, {"api": "local"}, {"api": "fastapi"}):
+        with pytest.raises(ValueError, match="celery_broker"):
+            Settings(celery_broker=broker, **other)
+    with pytest.raises(ValueError, match="api='celery' contradict"):
+        Settings(url="http://h", api="celery")
+    # The environment's is for `chroma-nb worker`, and for a store whose API is chosen.
+    monkeypatch.setenv("CHROMA_NB_CELERY_BROKER", broker)
+    assert Settings().api == "local"
+    monkeypatch.setenv("CHROMA_NB_API", "celery")
+    assert Settings().api == "celery"
+    assert not Settings().is_remote

@@ -12,6 +12,7 @@ from chroma_nb.collection import comparing
 from chroma_nb.display.base import Displayed
 from chroma_nb.display.views import VIEWS, view
 from chroma_nb.memory import report as memory_report
+from chroma_nb.tasks import report as tasks_report
 from chroma_nb.transfer import report as transfer_report
 from chroma_nb.types import IndexingStatus
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 # Everything with classes that are shown.
 SHOWN = (
     *(chroma_nb.ClientAPI, chroma_nb.Schema),
-    *(check_report, comparing, memory_report, progress, transfer_report),
+    *(check_report, comparing, memory_report, progress, tasks_report, transfer_report),
 )
 
 

@@ -15,6 +15,7 @@ from chroma_nb.display.views import (
     schemas,
     searches,
     stores,
+    workers,
 )
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ VIEWS: dict[str, Callable[[Any], View]] = {
     "check": reports.view_check,
     "schema": schemas.view_schema,
     "settings": reports.view_settings,
+    "workers": workers.view_workers,
+    "client workers": workers.view_client_workers,
     "error": reports.view_error,
     "budget error": reports.view_budget_error,
 }
