@@ -271,6 +271,16 @@ class DBContract(RankingTests):
             db.vectors(notes).read(np.array([1, 0])), vectors_of(np.array([1, 0]))
         )
 
+    def test_a_call_that_looks_once_sees_its_own_commit(self, db: DB, notes: uuid.UUID) -> None:
+        with db.one_look():
+            before = db.refresh(notes)
+            insert(db, notes, ["a"])
+            with db.one_look(joins=True):
+                assert db.get_collection(notes).dimension == 2
+                after = db.refresh(notes)
+        assert (before.n_records, after.n_records) == (0, 1)
+        assert db.refresh(notes) == db.extent(notes) == after
+
     def test_each_commit_has_a_version_of_its_own(self, db: DB, notes: uuid.UUID) -> None:
         def state() -> tuple[int, int]:
             extent = db.extent(notes)

@@ -116,7 +116,7 @@ class VectorIndexContract:
         self, engine: type[VectorIndex], vectors: np.ndarray, space: Space
     ) -> None:
         graph = engine.create(GraphParameters(space, DIMENSION), N)
-        graph.learn(vectors[:100] + np.float32(5))
+        graph.learn(vectors[:100] + np.float32(0.5))
         graph.add(np.arange(N), vectors, 0)
         assert recall(graph, vectors, space) >= 0.8
 

@@ -283,25 +283,6 @@ class SharedDBContract:
         assert other.slot.segment is None
         assert other.segments.residents.ledger.used == 0
 
-    def test_what_another_commits_is_seen_by_the_next_call_at_the_latest(
-        self, two: list[Process]
-    ) -> None:
-        one, other = two
-        one.add("a")
-        assert other.count() == 1
-        with other.db.one_look():
-            other.db.is_behind(other.id)
-            one.add("b")
-            # Within a call both are right: what was there when it looked, and what is there now.
-            assert other.db.refresh(other.id).n_records in (1, 2)
-            with other.db.one_look(joins=True):
-                assert other.db.refresh(other.id).n_records == 2
-        one.add("c")
-        with other.db.one_look():
-            assert other.db.is_behind(other.id)
-            assert other.db.refresh(other.id).n_records == 3
-        assert other.records() == records_of(dict.fromkeys("abc", 0))
-
     def test_the_view_does_not_move_under_a_reader(
         self, two: list[Process], monkeypatch: pytest.MonkeyPatch
     ) -> None:
