@@ -498,10 +498,3 @@ class LoadedVectors(ExactReader):
     ) -> tuple[int, NDArray[np.int64], NDArray[np.float32]]:
         labels = found[row][usable[row]]
         return row, labels, exact.distances_of(self.space, queries[row], self.source.read, labels)
-
-
-def _reach(guesses: NDArray[np.float32], errors: NDArray[np.float32]) -> float:
-    """Return up to which distance nothing is missed by candidates of these guesses and errors, both shape (n,)."""
-    if not len(guesses):
-        return 0.0
-    return float(guesses.max()) - _SURE_ERRORS * float(np.sqrt(np.mean(errors * errors)))
