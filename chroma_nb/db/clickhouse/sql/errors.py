@@ -92,7 +92,7 @@ class Known:
         elif path[-1] in self.collections:
             hint = f" A collection is in no database of ClickHouse: write {quoted(path[-1])} alone."
         elif path[0] in ("system", "information_schema", "INFORMATION_SCHEMA"):
-            hint = " SHOW TABLES lists the collections, and DESCRIBE name the columns of one."
+            hint = " SHOW TABLES lists the collections, and DESCRIBE the columns of one."
         return f"There is no table {whole!r}: client.sql() reads collections alone.{hint} {self.listed()}"
 
     def refused_table_function(self, name: str) -> str:

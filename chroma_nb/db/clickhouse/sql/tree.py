@@ -196,9 +196,9 @@ class _Reader:
         """Return one SELECT.
 
         Args:
-            node: It.
+            node: The SELECT.
             scope: The tables that queries around it have made.
-            shared: Those that it makes itself are put into `scope`.
+            shared: The tables that it makes itself are put into `scope`.
         """
         _check(node)
         inside = scope if shared else dict(scope)
@@ -294,7 +294,7 @@ class _Reader:
         if _kind(node) != "Identifier" or self._parameters.is_name(node):
             return self.node(node, scope)
         if not is_set:
-            # In a function of its own, a name is a column's alone.
+            # Within a function, a name can only be that of a column.
             return _call("identity", self._identifier(node, scope))
         _check(node)
         path = tuple(node.get("name_parts") or (node["name"],))
