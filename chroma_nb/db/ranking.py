@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Ranked(NamedTuple):
-    """Records by their lower bounds (`bounds`), the smallest first; equal ones in storage order. All arrays have the shape (n,)."""
+    """Records by their lower bounds, the smallest first; equal ones in storage order. All arrays have the shape (n,)."""
 
     #: int64.
     labels: NDArray[np.int64]

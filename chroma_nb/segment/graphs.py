@@ -1,6 +1,7 @@
 """`Graphs`: builds the collections' graphs while queries go on, within the budget.
 
-What is called *graph* here is any `VectorIndex`, also one of codes. A graph covers the labels below `graph_end`; the records after it are its *tail*, which queries scan.
+What is called *graph* here is any `VectorIndex`, also one of codes. A graph covers the labels below `graph_end`; the records
+after it are its *tail*, which queries scan.
 """
 
 from __future__ import annotations

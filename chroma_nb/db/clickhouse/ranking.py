@@ -117,8 +117,8 @@ class Ranking(VectorRanking):
         # From the graph's table, as the log would have to read larger pieces. Two servers may have copied a label.
         near = self._read(
             collection_id,
-            f"SELECT label, {_bound_columns(space, query)} FROM {self._graphs.table(view)} WHERE {one_of_labels('label', labels)} "
-            "ORDER BY label LIMIT 1 BY label",
+            f"SELECT label, {_bound_columns(space, query)} FROM {self._graphs.table(view)} "
+            f"WHERE {one_of_labels('label', labels)} ORDER BY label LIMIT 1 BY label",
             None,
         )
         return Ranked(labels, sequences, near["bound"].to_numpy(), near["upper"].to_numpy())
