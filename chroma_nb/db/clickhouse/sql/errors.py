@@ -28,6 +28,8 @@ _SCOPE = re.compile(
     r"[.:]? (?:Maybe you meant|In scope|In query|while executing|While processing)\b.*", re.DOTALL
 )
 _CODE = re.compile(r"^.*?DB::Exception: (?:Code: \d+\. DB::Exception: )*|\s*\([A-Z_]+\)\s*$")
+#: What the grammar has at the point: up to some hundred words, which hide where it is.
+_EXPECTED = re.compile(r"[.:]? Expected one of: [^\n]*,[^\n]*$")
 _VERSION = re.compile(r"\s*\(version [^)]*\)")
 _IDENTIFIER = re.compile(r"identifier `((?:[^`\\]|\\.)+)`")
 _NOT_PLAIN = re.compile(r"\W|^\d")
@@ -201,4 +203,5 @@ def unreadable(error: QueryError, known: Known, one_select: str) -> Exception:
         )
     if error.code == BAD_ARGUMENTS or "Multi-statements" in said or "Empty query" in said:
         return InvalidArgumentError(one_select)
-    return InvalidArgumentError(f"The query cannot be read: {said.rstrip('.')}. {known.listed()}")
+    said = _EXPECTED.sub("", said).rstrip(".")
+    return InvalidArgumentError(f"The query cannot be read: {said}. {known.listed()}")
