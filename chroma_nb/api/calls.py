@@ -21,7 +21,7 @@ _LOOK_ONCE = (
 
 
 def looking_once(cls: _Class) -> _Class:
-    """Have the methods of `Local` look once that can."""
+    """Wrap the methods of `_LOOK_ONCE`, so that each call looks once at a DB that others share."""
     for name in _LOOK_ONCE:
         setattr(cls, name, _looking_once(cls.__dict__[name]))
     return cls
@@ -39,6 +39,6 @@ def _looking_once(method: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def page_of(items: list[_Item], limit: int | None, offset: int | None) -> list[_Item]:
-    """Return a part of a list."""
+    """Return the page of a list that `limit` and `offset` ask for."""
     start = offset or 0
     return items[start : None if limit is None else start + limit]

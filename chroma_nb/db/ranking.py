@@ -1,9 +1,9 @@
-"""`VectorRanking`: what a `DB` may have beside its interface: it compares vectors itself.
+"""`VectorRanking`: an optional part of a `DB` that compares vectors in the database.
 
-A collection that does not fit into memory is searched by reading its vectors (`DB.vectors`). Where the DB is elsewhere,
-that brings all of them here. A DB with a `VectorRanking` returns a few candidates instead, with bounds of their distances.
-Those that the bounds leave open are compared once more here, so that distances and the order of ties are those of any
-other search.
+A collection that does not fit into memory is searched by reading its vectors (`DB.vectors`). Where the DB is on another
+machine, all of them would be transferred. A DB with a `VectorRanking` returns a few candidates instead, with bounds of their
+distances. Where the bounds differ, the distance is computed from the vector here, so that distances and the order of ties
+are those of any other search.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 
 class Ranked(NamedTuple):
-    """Records by their `bounds`, the smallest first; equal ones in storage order. All arrays have the shape (n,)."""
+    """Records by their lower bounds, the smallest first; equal ones in storage order. All arrays have the shape (n,)."""
 
     #: int64.
     labels: NDArray[np.int64]
     #: int64: their numbers in storage order.
     sequences: NDArray[np.int64]
-    #: float32: the distance is this or more, as `index.exact.distances` computes and rounds it.
+    #: float32: lower bounds of the distances, as `index.exact.distances` computes and rounds them.
     bounds: NDArray[np.float32]
-    #: float32: and it is this or less. Where both are equal it is known, and the vector is not read.
+    #: float32: upper bounds. Where both are equal, this is the distance, and the vector is not read.
     upper: NDArray[np.float32]
 
 
 class VectorRanking(ABC):
-    """Ranks a collection's records by their vectors, in the database. It answers from the view, as all reads do."""
+    """Ranks a collection's records by their vectors, in the database. It reads the view of the DB, as all reads do."""
 
-    #: What the database is called, as `explain()` has it.
+    #: The name of the database in `explain()`.
     name: ClassVar[str]
-    #: It can hold graphs, in memory that is not this process's.
+    #: Whether the database can hold graphs, in memory that is not this process's.
     has_graphs: bool = False
 
     @abstractmethod
@@ -57,7 +57,7 @@ class VectorRanking(ABC):
     ) -> Ranked:
         """Return the first min(n, matches) of the matching records, ranked by bounds of their distances.
 
-        Bounds should be as near to the distances as float64 allows: the nearer, the fewer records are looked at twice.
+        Bounds should be as near to the distances as float64 allows: the nearer, the fewer vectors are read.
 
         Args:
             collection_id: The collection, which has a dimension.

@@ -1,8 +1,8 @@
-"""`Turbovec` and `Turbovec2Bit`: quantised codes of the vectors, which a search looks at one and all.
+"""`Turbovec` and `Turbovec2Bit`: quantised codes of the vectors. A search compares the query with all of them.
 
 A code has 4 or 2 bits for each value: an eighth or a sixteenth of the vector. It is made by TurboQuant (Zandieh and
 others, arXiv:2504.19874), which needs no training, so 100,000 codes are there in a second where a graph takes twenty.
-The distances of codes are estimates: whoever searches computes those of the nearest again, from the vectors themselves.
+The distances of codes are estimates: the caller computes those of the nearest again, from the vectors themselves.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ _MULTIPLE = 8
 _PIECE_BYTES = 1 << 20
 #: Label, whether it can be found, and the engine's length of the vector.
 _BYTES_EACH = 8 + 1 + 4
-#: A vector whose code is so many times as long as usual has an error as large: it is always a candidate, ...
+#: The error of an estimate grows with the length of what is encoded. A vector of more than this many times the median length
+#: is *far*: it is a candidate of every search, ...
 _FAR = 4.0
-#: ... if there are no more of these.
+#: ... unless there are more than this many of these.
 _MOST_FAR = 512
 _NOTHING = np.empty(0, dtype=np.int64)
 
@@ -41,20 +42,20 @@ _NOTHING = np.empty(0, dtype=np.int64)
 class Turbovec(VectorIndex):
     """Codes of 4 bits a value.
 
-    The engine orders by inner product, with an error in proportion to the lengths of query and vector. So what all vectors
-    share is taken off both before: m, the mean of some of them. What the inner product of the rest lacks is one more
-    value of each vector, v, up to a sum that is the same for all:
+    The engine orders by inner product, with an error in proportion to the lengths of query and vector. So m, the mean of a
+    sample of the vectors, is subtracted from both before. What the inner product lacks then is encoded as one more value of
+    each vector, v. The terms that are left are the same for all vectors:
 
     * ``l2``: |q - x|^2 = |q - m|^2 - 2 ((q - m).(x - m) + v), with v = -|x - m|^2 / 2;
-    * else: q.x = (q - t m).(x - m) + t v + q.m, with v = m.(x - m), and t = q.m / m.m, which leaves the least of q.
+    * else: q.x = (q - t m).(x - m) + t v + q.m, with v = m.(x - m), and t = q.m / m.m, which makes q - t m shortest.
       For ``cosine`` queries and vectors have length 1.
 
-    A vector is encoded, and several queries are answered, by one thread per core, whatever `threads` says.
+    The engine encodes vectors, and answers several queries, with one thread per core, whatever `threads` says.
     """
 
     engine: ClassVar[str] = "turbovec"
     overfetch: ClassVar[float] = 0.5
-    #: 16,384 with v.
+    #: The engine's limit of 16,384, without v.
     most_dimensions: ClassVar[float] = 16_383
 
     _bits: ClassVar[int] = 4
@@ -62,13 +63,13 @@ class Turbovec(VectorIndex):
     def __init__(self, parameters: GraphParameters, codes: Any) -> None:
         self.parameters = parameters
         self._codes = codes
-        #: m, shape (dimension,); ...
+        #: m, shape (dimension,).
         self._mean: NDArray[np.float32] | None = None
-        #: ... and what is taken off v, and by what it is divided then, so that the code has room for it.
+        #: (v - offset) / unit is encoded, so that v has about the size of the other values.
         self._offset, self._unit = 0.0, 1.0
-        #: The usual length of what is encoded, which is divided by it.
+        #: The median length of what is encoded, which is divided by it.
         self._length = 1.0
-        #: Labels of those that are much longer.
+        #: Labels of the vectors that are much longer; see `_FAR`.
         self._far = _NOTHING
         #: The label of each code, ascending, and whether it can be found; with room at the end.
         self._labels = _NOTHING
@@ -80,7 +81,10 @@ class Turbovec(VectorIndex):
         is_ending: Callable[[], bool] = sys.is_finalizing,
         returned: Callable[[], AbstractContextManager[None]] = returned_when_freed,
     ) -> None:
-        """Free the codes where their memory goes back to the system. Both names may be gone when Python ends."""
+        """Free the codes so that their memory goes back to the system.
+
+        The functions are defaults, as the names of this module may be gone when Python ends.
+        """
         if not is_ending():
             with returned():
                 self._codes = None
@@ -98,11 +102,11 @@ class Turbovec(VectorIndex):
 
     def learn(self, vectors: NDArray[np.float32]) -> None:
         vectors = self._normalised(vectors)
-        # Without the few that are far from all others, which would hide what the others are like.
+        # Without the few outliers, which would move the mean away from all others.
         lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors))
         vectors = vectors[lengths <= _FAR * np.median(lengths)]
         self._mean = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-        values = self._values(vectors - self._mean)
+        values = self._last_values(vectors - self._mean)
         self._offset = float(values.mean())
         # The error grows with (|q - m|^2 + unit^2) (|x - m|^2 + (v / unit)^2), which is least at about this.
         self._unit = float(values.std()) ** 0.5 or 1.0
@@ -110,12 +114,12 @@ class Turbovec(VectorIndex):
         encoded = self._encoded(vectors)
         self._length = float(np.median(np.sqrt(np.einsum("ij,ij->i", encoded, encoded)))) or 1.0
 
-    def _values(self, moved: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return v of each vector from which the mean was taken off."""
+    def _last_values(self, centred: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Return v of each vector, given without the mean: shape (n, dimension)."""
         if self.parameters.space == "l2":
-            values = -np.einsum("ij,ij->i", moved, moved) / np.float32(2)
+            values = -np.einsum("ij,ij->i", centred, centred) / np.float32(2)
         else:
-            values = moved @ self._mean_or_zero()
+            values = centred @ self._mean_or_zero()
         return values.astype(np.float64)  # type: ignore[no-any-return]
 
     def _mean_or_zero(self) -> NDArray[np.float32]:
@@ -132,39 +136,40 @@ class Turbovec(VectorIndex):
         """Return normalised vectors as the codes take them, shape (n, width)."""
         dimension = self.parameters.dimension
         out = np.zeros((len(vectors), self._width(self.parameters)), dtype=np.float32)
-        moved = np.subtract(vectors, self._mean_or_zero(), out=out[:, :dimension])
-        out[:, dimension] = (self._values(moved) - self._offset) / self._unit
-        # The engine takes very short vectors for zero, and refuses very long ones.
+        centred = np.subtract(vectors, self._mean_or_zero(), out=out[:, :dimension])
+        out[:, dimension] = (self._last_values(centred) - self._offset) / self._unit
+        # The engine treats very short vectors as zero, and refuses very long ones.
         out /= np.float32(self._length)
         return out
 
-    def _share(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return how many times the mean is taken off each query: t, shape (n, 1)."""
+    def _mean_factors(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return how many times the mean is subtracted from each query: t, shape (n, 1)."""
         mean = self._mean_or_zero()
         square = float(mean @ mean)
         if self.parameters.space == "l2" or not square:
             return np.ones((len(queries), 1), dtype=np.float32)
-        share: NDArray[np.float32] = (queries @ mean) / np.float32(square)
-        return share[:, None]
+        factors: NDArray[np.float32] = (queries @ mean) / np.float32(square)
+        return factors[:, None]
 
-    def _asked(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _encoded_queries(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return normalised queries as they are compared with the codes, shape (n, width)."""
         dimension = self.parameters.dimension
-        share = self._share(queries)
+        factors = self._mean_factors(queries)
         out = np.zeros((len(queries), self._width(self.parameters)), dtype=np.float32)
-        np.subtract(queries, share * self._mean_or_zero(), out=out[:, :dimension])
-        out[:, dimension] = share[:, 0] * np.float32(self._unit)
+        np.subtract(queries, factors * self._mean_or_zero(), out=out[:, :dimension])
+        out[:, dimension] = factors[:, 0] * np.float32(self._unit)
         return out
 
     def _distances(
         self, queries: NDArray[np.float32], scores: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Return the estimates of the distances that the scores of normalised queries stand for."""
+        """Return the estimated distances of normalised queries, from the engine's scores (inner products)."""
         mean = self._mean_or_zero().astype(np.float64)
-        products = scores * self._length + self._share(queries).astype(np.float64) * self._offset
+        factors = self._mean_factors(queries).astype(np.float64)
+        products = scores * self._length + factors * self._offset
         if self.parameters.space == "l2":
-            moved = queries - mean
-            found = np.einsum("ij,ij->i", moved, moved)[:, None] - 2 * products
+            centred = queries - mean
+            found = np.einsum("ij,ij->i", centred, centred)[:, None] - 2 * products
         else:
             found = 1 - (products + (queries @ mean)[:, None])
         return found.astype(np.float32)  # type: ignore[no-any-return]
@@ -181,7 +186,7 @@ class Turbovec(VectorIndex):
         step = max(1, _PIECE_BYTES // (4 * self._width(self.parameters)))
         for start in range(0, len(labels), step):
             piece = self._normalised(vectors[start : start + step])
-            # Before the codes: a code that was added has its label, also where an interrupt comes in between.
+            # Labels before codes: so each code has its label, also after an interrupt in between.
             at = slice(n + start, n + start + len(piece))
             self._labels[at], self._alive[at] = labels[start : start + step], True
             encoded = self._encoded(piece)
@@ -196,7 +201,7 @@ class Turbovec(VectorIndex):
         places = np.searchsorted(held, labels)
         places = np.unique(places[places < len(held)])
         places = places[np.isin(held[places], labels) & self._alive[places]]
-        # First the number: a search looks at `_alive` where there are some.
+        # The number first: a search looks at `_alive` only where it is not 0.
         self._n_discarded += len(places)
         self._alive[places] = False
 
@@ -215,7 +220,7 @@ class Turbovec(VectorIndex):
     ) -> Neighbors:
         n = self.n_held
         labels = self._labels[:n]
-        # Mostly every label has a code: picking a million out takes milliseconds.
+        # Mostly every label has a code, and picking a million entries of the mask, which takes milliseconds, is spared.
         has_all = n > 0 and labels[-1] == n - 1
         usable = mask[:n] if has_all else mask[labels]
         return self._search(queries, k, usable & self._alive[:n] if self._n_discarded else usable)
@@ -223,16 +228,16 @@ class Turbovec(VectorIndex):
     def _search(
         self, queries: NDArray[np.float32], k: int, usable: NDArray[np.bool_] | None
     ) -> Neighbors:
-        """Find the nearest of the codes that `usable` says, shape (n_held,); None is all."""
+        """Find the nearest of the codes where `usable` is true: bool, shape (n_held,); None is all."""
         n = self.n_held
         normalised = self._normalised(queries)
         places = np.empty((len(queries), 0), dtype=np.int64)
         scores = np.empty((len(queries), 0), dtype=np.float32)
         if n and self._mean is not None:
-            asked = self._asked(normalised)
-            # Without a mask where there is none: it costs a third more.
+            encoded = self._encoded_queries(normalised)
+            # A mask of all codes would cost a third more than none.
             masked = {} if usable is None else {"mask": usable}
-            scores, places = self._codes.search(asked, min(k, n), **masked)
+            scores, places = self._codes.search(encoded, min(k, n), **masked)
         labels = np.full((len(queries), k), -1, dtype=np.int64)
         distances = np.full((len(queries), k), np.inf, dtype=np.float32)
         n_found = places.shape[1]
@@ -248,7 +253,7 @@ class Turbovec(VectorIndex):
         distances: NDArray[np.float32],
         usable: NDArray[np.bool_] | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Add the vectors of which the codes say too little, and make the distances of all of these unknown."""
+        """Add the far vectors, and make their distances unknown (NaN): their estimates are too rough."""
         far = self._far
         if usable is not None:
             far = far[usable[np.searchsorted(self._labels[: self.n_held], far)]]
@@ -344,11 +349,12 @@ class Turbovec2Bit(Turbovec):
 
 
 def _text(packed: bytes) -> str:
+    """Return bytes as compressed text, for JSON."""
     return base64.b64encode(zlib.compress(packed, 1)).decode()
 
 
 def _bytes(text: str, most: int) -> bytes:
-    """Return what `_text` was given: at most so many bytes.
+    """Return what `_text` was given: at most `most` bytes.
 
     Raises:
         ValueError: It is more, or not what `_text` returns.

@@ -82,15 +82,15 @@ class VectorIndex(ABC):
     #: How many more neighbours to fetch than are wanted, as a share. The distances of an answer are always
     #: computed from the vectors themselves; a graph of lossy copies puts neighbours into a slightly wrong order.
     overfetch: ClassVar[float] = 0.0
-    #: It takes vectors of up to so many dimensions.
+    #: The most dimensions that a vector may have.
     most_dimensions: ClassVar[float] = float("inf")
     parameters: GraphParameters
 
     def learn(self, vectors: NDArray[np.float32]) -> None:
-        """Take notice of what the vectors are like, before the first is added. An engine that has no use for it does nothing.
+        """Adapt to the distribution of the vectors, before the first is added. Most engines have no need to.
 
         Args:
-            vectors: Some of all places of the collection: shape (n, dimension), float32, C-contiguous.
+            vectors: A sample from all parts of the collection: shape (n, dimension), float32, C-contiguous.
         """
         return
 
@@ -127,22 +127,23 @@ class VectorIndex(ABC):
     def code_bytes(self) -> int:
         """Bytes of each vector's code, where a search compares all codes; 0 where it follows a graph.
 
-        Then `ef_search` counts for nothing, the distances are unbiased estimates, and `search_among` is there.
+        With codes, `ef_search` has no effect, the distances are unbiased estimates, and `search_among` can be called.
         """
         return 0
 
     def search_among(
         self, queries: NDArray[np.float32], k: int, threads: int, mask: NDArray[np.bool_]
     ) -> Neighbors:
-        """Do as `search`, among the labels of a mask alone. It is asked where there are `code_bytes`.
+        """Do as `search`, among the labels of a mask alone. It is called only where `code_bytes` is not 0.
 
-        It may return more than k. A distance of NaN is one that the code says nothing of: it is computed from the vector.
+        It may return more than k. A distance of NaN means that the code gives no estimate: the caller computes it from the
+        vector.
 
         Args:
             queries: As in `search`.
             k: As in `search`.
             threads: As in `search`.
-            mask: Shape (labels,), bool; it has a place for every label that is held.
+            mask: Shape (labels,), bool; it has an entry for every label that is held.
         """
         raise NotSupportedError(f"{type(self).__name__} cannot search among chosen labels")
 
@@ -211,7 +212,7 @@ def check_whole(path: str, n_bytes: int) -> None:
 
     Args:
         path: What it has written.
-        n_bytes: The bytes that it has.
+        n_bytes: The bytes that the file should have.
 
     Raises:
         OSError: Some are missing.

@@ -98,8 +98,8 @@ class MemoryReport(Displayed):
         budget: What the loaded collections may hold together.
         used: What they hold by the store's accounts, with what writes and builds have reserved.
         collections: One entry for each, in order of creation.
-        database_bytes: What the database (DuckDB) holds in addition.
-        database_limit: The most that DuckDB may hold.
+        database_bytes: What the database (DuckDB) holds in addition; 0 where that is not known, as of ClickHouse.
+        database_limit: The most that DuckDB may hold; 0 where the database has no limit.
         process_bytes: Resident memory of the whole process.
         limit_bytes: What the process may use.
         limit_source: Which limit that is: ``"cgroup v2"``, ``"physical memory"``, ...
@@ -141,10 +141,13 @@ class MemoryReport(Displayed):
     def __str__(self) -> str:
         lines = [
             f"index     {format_bytes(self.used):>9} of {format_bytes(self.budget)} budget",
-            f"database  {format_bytes(self.database_bytes):>9} of {format_bytes(self.database_limit)}",
             f"process   {format_bytes(self.process_bytes):>9} with shared code; limit {format_bytes(self.limit_bytes)} "
             f"({self.limit_source}), {format_bytes(self.free_bytes)} free",
         ]
+        # Without a limit the database is no DuckDB here, and what it holds is not known.
+        if self.database_limit:
+            held, limit = format_bytes(self.database_bytes), format_bytes(self.database_limit)
+            lines.insert(1, f"database  {held:>9} of {limit}")
         if self.work_bytes:
             lines.append(f"work      {format_bytes(self.work_bytes):>9} for the moment")
         if self.short:

@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 #: Under a limit lower than this (bytes), using less memory is worth slower allocations.
 _LITTLE_BYTES = 4 << 30
-#: glibc's default threshold, which it raises by itself; and the number of this parameter of `mallopt`.
+#: Numbers of two parameters of `mallopt` (glibc's malloc.h): from which size on a block is mapped by itself, so that it is given
+#: back as soon as it is freed; and how much free memory is kept at the end of the heap.
+_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1
+#: glibc's defaults of both. It raises them by itself with each larger block that is freed, ...
 _LARGE_BYTES = 128 << 10
-_M_MMAP_THRESHOLD = -3
-#: What glibc raises it to by itself, in a process that has used large blocks, with the number and the value of the one that
-#: goes with it: how much is kept at the end of the heap.
-_MOST_LARGE_BYTES = 32 << 20
-_M_TRIM_THRESHOLD, _MOST_KEPT_BYTES = -1, 64 << 20
-#: The garbage collector may free codes while a thread is within this lock.
+#: ... up to these.
+_MOST_LARGE_BYTES, _MOST_KEPT_BYTES = 32 << 20, 64 << 20
+#: Reentrant: the garbage collector may free codes (`Turbovec.__del__`) in a thread that holds it.
 _lock = threading.RLock()
-#: Threads that are within `returned_when_freed`.
+#: Threads that are within `returned_when_freed`; one more where `return_large_at_once` holds for good.
 _n_within = 0
 
 
@@ -46,17 +46,17 @@ def return_large_at_once(limit: int) -> None:
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     if not _is_chosen_by_user():
         with _lock:
-            # For good.
+            # Never taken off again, so that `returned_when_freed` does not raise the threshold at its end.
             _n_within += 1
             ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
 @contextlib.contextmanager
 def returned_when_freed() -> Iterator[None]:
-    """Have large blocks that are taken here, also by other threads, given back to the system as soon as they are freed.
+    """Have large blocks that are allocated or freed meanwhile, by any thread, given back to the system when they are freed.
 
-    Codes are blocks of some megabytes, taken by threads of their engine: of those, glibc kept all that unloading freed,
-    and `return_memory` could not change it. Always, this would make large batches slower by half.
+    Codes are blocks of some megabytes, which threads of their engine allocate. glibc kept all of these that unloading freed,
+    and `return_memory` did not help. It is not on all the time, as that makes large batches slower by half.
     """
     global _n_within
     if _malloc_trim() is None or _is_chosen_by_user():

@@ -1,4 +1,4 @@
-"""`DatabaseSearch`: exact search by a DB that compares vectors itself; only those come here whose distance is left open."""
+"""`DatabaseSearch`: search by a DB that compares vectors itself. Only vectors whose distance is left open are read here."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from chroma_nb.filters.expression import Expression
     from chroma_nb.types import CollectionInfo
 
-#: Candidates beyond the wanted ones, at least, and one for so many of those. So few distances are left open that these are
-#: enough, but for many that are nearly equal.
-_MORE, _MORE_OF = 8, 8
-#: Where they are not: so many times as many.
-_MORE_TIMES = 16
-#: Records that a graph is asked for beyond those that it has to find.
-_FETCH_MORE = 16
-#: Bytes of a candidate: as the DB's answer and as arrays, its distance, its place in the order.
+#: Candidates beyond the wanted results: at least so many, and one for each so many results. That is enough unless very many
+#: distances are nearly equal.
+_EXTRA, _RESULTS_PER_EXTRA = 8, 8
+#: Where it was not enough, so many times as many candidates are asked for.
+_WIDER = 16
+#: Records that a graph is asked for beyond those that it has to find, at least.
+_EXTRA_OF_GRAPH = 16
+#: Bytes of a candidate: in the DB's answer and in arrays, its distance, its place in the order.
 _CANDIDATE_BYTES = 2 * 24 + 4 + 16
 _LESS = ("ask for fewer results: n_results=10",)
 
@@ -84,7 +84,7 @@ class DatabaseSearch:
             found = self._by_graph(query, width, expression, ids, fetch) if fetch else None
             if found is None or len(found[0]) < width:
                 found = self._nearest(query, width, expression, ids)
-            # Of all queries the same records match.
+            # The same records match for all queries, so all have as many results.
             width = len(found[0])
             labels[row, :width], distances[row, :width] = found
             if not width:
@@ -99,7 +99,7 @@ class DatabaseSearch:
         ids: Sequence[str] | None,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         space, collection_id = self._info.space, self._info.id
-        n = k + max(_MORE, k // _MORE_OF)
+        n = k + max(_EXTRA, k // _RESULTS_PER_EXTRA)
         while True:
             n = min(n, self._n_live)
             what = f"Comparing {n:,} records of collection [{self._info.name}]"
@@ -109,7 +109,7 @@ class DatabaseSearch:
                 distances, best = self._best(query, ranked, k)
                 if is_all or _are_nearest(ranked, distances, best):
                     return ranked.labels[best], distances[best]
-            n *= _MORE_TIMES
+            n *= _WIDER
 
     def _by_graph(
         self,
@@ -120,8 +120,8 @@ class DatabaseSearch:
         fetch: int,
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return the k nearest of the matches that a graph finds and of those that it does not cover."""
-        # A few more: a graph compares numbers that are rounded.
-        fetch += max(_FETCH_MORE, fetch // _MORE_OF)
+        # A few more, as a graph compares rounded vectors.
+        fetch += max(_EXTRA_OF_GRAPH, fetch // _RESULTS_PER_EXTRA)
         n = max(k, fetch)
         what = f"Comparing {n:,} records of collection [{self._info.name}]"
         with WORKSPACE.take_all(n * _CANDIDATE_BYTES, what, *_LESS):

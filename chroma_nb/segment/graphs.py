@@ -1,6 +1,7 @@
 """`Graphs`: builds the collections' graphs while queries go on, within the budget.
 
-A graph covers the labels below `graph_end`; the records after it are its *tail*, which queries scan.
+What is called *graph* here is any `VectorIndex`, also one of codes. A graph covers the labels below `graph_end`; the records
+after it are its *tail*, which queries scan.
 """
 
 from __future__ import annotations
@@ -70,15 +71,13 @@ _TAIL_SHARE = 0.02
 _AFTER_DEATH_FACTOR = 3
 #: After a build of this many records, freed memory is given back to the system; that takes some 10 ms.
 _MANY_RECORDS = 20_000
-
-
-#: Codes are made as it suits vectors of so many places of a collection, each of so many bytes.
+#: An index learns from a sample (`VectorIndex.learn`): so many bytes of vectors at each of so many places of a collection.
 _SAMPLE_PLACES = 16
 _SAMPLE_BYTES = 128 << 10
 
 
 def _sample(source: VectorSource, end: int) -> NDArray[np.float32]:
-    """Return vectors of all parts of labels 0 .. end - 1: float32, shape (n, dimension)."""
+    """Return a sample of the vectors of labels 0 .. end - 1: float32, shape (n, dimension)."""
     n = max(1, _SAMPLE_BYTES // source.row_bytes)
     places = np.unique(np.linspace(0, max(0, end - n), _SAMPLE_PLACES).astype(np.int64))
     parts = [source.read_range(at, min(int(at) + n, end)) for at in places.tolist()]
@@ -495,10 +494,10 @@ class Graphs:
         most = max(1, _BUILD_BYTES // vectors.source.row_bytes)
         pace = Pace(self.settings.threads, _BUILD_SECONDS, _BUILD_SECONDS_WHILE_USED, most)
         if graph.code_bytes:
-            # 100,000 are made within a second or two.
+            # In full steps from the start: 100,000 codes are made within a second or two.
             pace = Pace(self.settings.threads, _BUILD_SECONDS, _BUILD_SECONDS, most, first=most)
             with contextlib.suppress(OSError, StoreCorruptError):
-                # What is wrong with a vector is said where it is read to be encoded.
+                # A damaged vector raises below, where it is read to be encoded.
                 graph.learn(_sample(vectors.source, end))
         start = 0
         while start < end:

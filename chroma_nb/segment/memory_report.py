@@ -174,11 +174,14 @@ def why_this_form(residents: ResidentSet, segment: Segment) -> str:
     if not segment.vectors.suits_graph:
         return "its vectors are too long or too short for float32: exact search"
     full = form.bytes_for(graph_parameters(segment.info), segment.metadata.n_labels)
-    held = (
-        "no index is loaded"
-        if segment.vectors.graph is None
-        else f"{segment.form} is a smaller form"
-    )
+    # Once: the builder sets it to None when it has ended.
+    progress = None if slot is None else slot.graph_progress
+    if segment.vectors.graph is not None:
+        held = f"{segment.form} is a smaller form"
+    elif progress is not None:
+        held = f"the index is being built, {progress:.0%} so far"
+    else:
+        held = "no index is loaded"
     return (
         f"{held}; the full index ({form.engine}) takes {format_bytes(full)}, the budget is "
         f"{format_bytes(residents.budget)}, of which {format_bytes(residents.ledger.free)} are free"

@@ -1,4 +1,4 @@
-"""The planner: exact, by codes or by a graph, in one function."""
+"""The planner chooses how a query is answered: exactly, by codes or by a graph."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ _SECONDS_PER_CANDIDATE = 2.9e-6 / 384
 #: Bytes per second that one core compares exactly: rows in order, and chosen rows copied together.
 _SCAN_RATE = 10e9
 _GATHER_RATE = 5e9
-#: HNSW misses more of the neighbours the nearer their number is to that of the candidates it examines. So it examines
-#: this many for each wanted one (50,000 MiniLM embeddings, 100 results: recall 0.985 with 2, 0.96 with 1).
+#: HNSW misses more neighbours when it examines few candidates beyond those wanted. So it examines this many for each wanted
+#: one (50,000 MiniLM embeddings, 100 results: recall 0.985 with 2, 0.96 with 1).
 _CANDIDATES_PER_RESULT = 2
 #: Candidates beyond what the share of matches asks for, as matches do not lie evenly.
 _OVERFETCH = 3.0
+#: And so many more in any case.
+_OVERFETCH_LEAST = 32
 #: Bytes of codes per second that one core compares: 80e9 where they are in its cache, 25e9 where not (49,000 and 392,000 MiniLM
 #: embeddings, 4 bits); and the seconds that a search of codes takes in any case.
 _CODE_RATE = 40e9
 _CODE_SECONDS = 30e-6
-#: Candidates of a search by codes that are not among the results, at least. An engine may want more.
-_MORE_CODES = 4
-#: Seconds until a vector is read by its label.
+#: Candidates of a search by codes beyond the wanted results, at least. An engine may want more (`VectorIndex.overfetch`).
+_EXTRA_CODES = 4
+#: Seconds that reading one vector by its label takes.
 _READ_SECONDS = 1e-6
 
 
@@ -87,8 +89,8 @@ def plan(facts: Facts) -> Plan:
     """Choose how to answer a query: the cheaper of the ways that give the right answer.
 
     An exact scan always does. A graph does for the part that it covers; the tail is scanned beside it.
-    With a filter the graph is asked for so many neighbours that the wanted ones should be among them;
-    whoever carries the plan out scans the matches when they are not.
+    With a filter, the graph is asked for so many neighbours that enough of them should match; the caller
+    scans the matches where they do not.
     """
     f = facts
     n_allowed = f.n_live if f.n_allowed is None else f.n_allowed
@@ -109,7 +111,8 @@ def plan(facts: Facts) -> Plan:
     if _CANDIDATES_PER_RESULT * fetch > f.ef_search:
         fetch *= _CANDIDATES_PER_RESULT
     if filtered:
-        fetch = int(f.n_results * f.n_live / n_allowed * _OVERFETCH) + 32
+        fetch = int(f.n_results * f.n_live / n_allowed * _OVERFETCH)
+        fetch += _OVERFETCH_LEAST
     if fetch >= f.n_indexed:
         return Plan(exact, "the graph would have to return nearly everything", 0, f)
     candidates = max(fetch, f.ef_search)
@@ -134,7 +137,7 @@ def _by_codes(
         exact_seconds: What it takes.
         tail_seconds: What comparing the records without a code takes.
     """
-    fetch = f.n_results + _MORE_CODES
+    fetch = f.n_results + _EXTRA_CODES
     if fetch >= min(n_allowed, f.n_indexed):
         return Plan(exact, "most of the matches would be compared exactly anyway", 0, f)
     if n_allowed < f.n_live:

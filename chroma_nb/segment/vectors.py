@@ -1,4 +1,7 @@
-"""`ExactReader` and `LoadedVectors`: search over the vectors themselves, by their codes, and through a graph."""
+"""`ExactReader` and `LoadedVectors`: search over the vectors themselves, by their codes, and through a graph.
+
+Both kinds of index are a `VectorIndex`. What is called *graph* here is either of them, unless codes are named.
+"""
 
 from __future__ import annotations
 
@@ -102,15 +105,15 @@ class ExactReader(VectorReader):
         labels: NDArray[np.int64] | None,
         order: NDArray[np.int64] | None,
     ) -> Neighbors:
-        """Find the k nearest of these labels (None: of all)."""
+        """Find the k nearest of these labels (None: of all), by exact distances."""
         rows = self.rows(labels=labels)
         return exact.search(
             self.space, queries, rows, k, labels=labels, norms=self.norms, order=order
         )
 
 
-#: So much is read rather than mapped while a graph holds the vectors already: mapping would bring the file into
-#: memory a second time. Also what the vectors of several queries' neighbours take that are read together.
+#: Up to so many bytes of vectors are read rather than mapped while there is a graph: mapping would bring the whole file into
+#: memory. The neighbours of several queries are read together up to this size, too.
 _READ_BYTES = 6 << 20
 #: Bytes that a graph's answer takes for each neighbour: label and distance by the engine, both again in order, and
 #: whether it is wanted.
@@ -121,9 +124,10 @@ _NORM_BYTES = 8 << 20
 _LEFT_OUT_ROWS = 512
 #: Where the candidates by codes may not have been enough, so many times more are asked for, ...
 _WIDER = 4
-#: ... unless that were more than this share of all codes, one in so many. Then all vectors are compared.
-_MOST_CANDIDATES = 4
-#: An answer by codes is sure where the last candidate is farther than the last result by so many of the codes' errors.
+#: ... unless these were one code in so many, or more. Then all vectors are compared.
+_CODES_PER_CANDIDATE = 4
+#: An answer by codes is sure where the last candidate is farther than the last result by so many errors of the codes (root mean
+#: square).
 _SURE_ERRORS = 3.0
 #: Neighbours that a graph is asked for beyond those wanted, at least.
 _FETCH_MORE = 4
@@ -201,7 +205,7 @@ class LoadedVectors(ExactReader):
         self.suits_graph = exact.are_ordinary(self._norms)
 
     def append(self, vectors: NDArray[np.float32]) -> None:
-        """Take notice of vectors that the DB has committed at the next labels."""
+        """Take in vectors that the DB has committed at the next labels."""
         end = self.n_labels + len(vectors)
         if end > len(self._norms):
             self._norms = grown(self._norms, self._capacity(end), 0)
@@ -283,7 +287,7 @@ class LoadedVectors(ExactReader):
         mask: NDArray[np.bool_] | None,
         order: NDArray[np.int64] | None,
     ) -> Neighbors:
-        """Find the k nearest: candidates by their codes, compared exactly. Ask for more of them where that is not sure.
+        """Find the k nearest: candidates by their codes, compared exactly. Ask for more of them where the answer is not sure.
 
         Args:
             queries: Shape (n_queries, dimension), float32.
@@ -294,7 +298,7 @@ class LoadedVectors(ExactReader):
             order: Equal distances come in this order.
         """
         assert self.graph is not None
-        if fetch * _MOST_CANDIDATES >= len(self.graph):
+        if fetch * _CODES_PER_CANDIDATE >= len(self.graph):
             return super().search(queries, k, plan=plan, mask=mask, order=order)
         n_bytes = _FOUND_BYTES * fetch * len(queries)
         with contextlib.ExitStack() as held:
@@ -326,9 +330,9 @@ class LoadedVectors(ExactReader):
     ) -> tuple[Neighbors, NDArray[np.bool_]]:
         """Return the k nearest of the tail and of the candidates by codes, and for which queries that is sure.
 
-        A record that is no candidate is farther by its code than the last candidate is. The codes of the candidates err by
-        a known amount: when the k-th of the answer is nearer than the last candidate by several times that, nothing
-        was missed.
+        By its code, a record that is no candidate is farther than the last candidate. How much the codes err is known from the
+        candidates, whose exact distances are computed. Where the k-th result is nearer than the last candidate by several
+        times that, nothing was missed.
         """
         assert self.graph is not None
         with self.graph_lock.read():
@@ -348,8 +352,8 @@ class LoadedVectors(ExactReader):
         is_sure = np.zeros(len(queries), dtype=bool)
         for row, labels, distances in self._graph_distances(queries, found, usable):
             guesses = estimates[row][usable[row]]
-            known = ~np.isnan(guesses)
-            guesses, errors = guesses[known], (distances - guesses)[known]
+            is_known = ~np.isnan(guesses)
+            guesses, errors = guesses[is_known], (distances - guesses)[is_known]
             if in_tail is not None:
                 labels = np.concatenate([labels, in_tail.labels[row]])
                 distances = np.concatenate([distances, in_tail.distances[row]])
@@ -359,6 +363,7 @@ class LoadedVectors(ExactReader):
             best = np.lexsort((tie, distances))[:wanted]
             near.labels[row], near.distances[row] = labels[best], distances[best]
             margin = _SURE_ERRORS * float(np.sqrt(np.mean(errors * errors))) if len(errors) else 0
+            # Fewer than were asked for: all that there are.
             is_sure[row] = len(guesses) < fetch or near.distances[row, -1] < guesses.max() - margin
         return near, is_sure
 
@@ -412,8 +417,8 @@ class LoadedVectors(ExactReader):
         if not isinstance(rows, np.ndarray):
             labels = np.arange(start, self.n_labels) if chosen is None else chosen + start
             return self.scan(queries, k, labels, order)
-        # One after the other, not picked out by label: copying them would take as long again. The few that
-        # may not be returned are found as well, and left out then.
+        # All rows, as copying the chosen ones would take as long again. The few that the filter leaves out are
+        # found as well, and dropped afterwards.
         found = exact.search(
             self.space,
             queries,
@@ -498,10 +503,3 @@ class LoadedVectors(ExactReader):
     ) -> tuple[int, NDArray[np.int64], NDArray[np.float32]]:
         labels = found[row][usable[row]]
         return row, labels, exact.distances_of(self.space, queries[row], self.source.read, labels)
-
-
-def _reach(guesses: NDArray[np.float32], errors: NDArray[np.float32]) -> float:
-    """Return up to which distance nothing is missed by candidates of these guesses and errors, both shape (n,)."""
-    if not len(guesses):
-        return 0.0
-    return float(guesses.max()) - _SURE_ERRORS * float(np.sqrt(np.mean(errors * errors)))

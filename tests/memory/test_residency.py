@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gc
 import threading
 import time
@@ -224,6 +225,8 @@ def test_the_report_counts_and_adds_up(client: Any) -> None:
     assert report.to_dict()["collections"][0]["name"] == "alpha"
     for line in (*NAMES, "budget", "process", report.limit_source):
         assert line in str(client.memory)
+    assert "\ndatabase " in str(report)
+    assert "database" not in str(dataclasses.replace(report, database_bytes=0, database_limit=0))
     assert len(repr(client.memory)) < 100
     assert "(pinned)" not in str(client.memory)
     client.memory.pin("alpha")

@@ -700,8 +700,14 @@ def test_folders_of_something_else_are_left_alone(tmp_path: Path) -> None:
             Clickhouse(Settings(path=str(tmp_path / name)))
     with chroma_nb.Client(Settings(db="clickhouse", path=str(tmp_path / "ours"))):
         pass
-    with pytest.raises(InvalidArgumentError, match="no store"):
+    with pytest.raises(
+        InvalidArgumentError, match=r"a store of ClickHouse.*db='clickhouse', path="
+    ):
         chroma_nb.PersistentClient(str(tmp_path / "ours"))
+    # A folder of that name alone is not ours.
+    (tmp_path / "papers" / "clickhouse").mkdir(parents=True)
+    with pytest.raises(InvalidArgumentError, match="is no store"):
+        chroma_nb.PersistentClient(str(tmp_path / "papers"))
 
 
 @pytest.mark.parametrize(

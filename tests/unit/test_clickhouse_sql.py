@@ -531,6 +531,15 @@ def everything(client: Any) -> Any:
 
 
 @in_one_place
+def test_what_cannot_be_read_is_said_with_its_place_and_not_with_the_grammar(client: Any) -> None:
+    said = refusal(client, "SELECT n FROM docs WHERE (n > 1")
+    assert "cannot be read" in said
+    assert "failed at position" in said
+    assert "Expected one of" not in said
+    assert len(said) < 400
+
+
+@in_one_place
 @pytest.mark.parametrize("query", STATEMENTS)
 def test_what_is_no_question_is_refused(client: Any, query: str) -> None:
     before = everything(client)

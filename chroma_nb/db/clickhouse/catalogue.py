@@ -48,7 +48,7 @@ _MOST_TRIES = 200
 _LONGEST_WAIT = 0.2
 #: A table that was left by a compaction stays for so long: views of other servers may still be at it.
 GRACE_SECONDS = 3_600.0
-#: A table of a server that no collection names is nobody's after so long. Making one, and filling it, has to take less.
+#: A table at a server that no collection names is deleted after so long. Making one, and filling it, has to take less.
 ABANDONED_SECONDS = 86_400.0
 
 
@@ -148,7 +148,7 @@ class StoredCatalogue(DB):
             return self._known[:2]
 
     def _state(self) -> State:
-        """Return what is committed now, was when this call looked first, or was within `clickhouse_staleness_seconds`."""
+        """Return what is committed now, or what was when this call first looked, or within `clickhouse_staleness_seconds`."""
         state, _, last = self._known
         is_enough = self._call.is_open and self._call.has_state
         if is_enough or (self._staleness and time.monotonic() - last.at < self._staleness):
@@ -246,11 +246,10 @@ class StoredCatalogue(DB):
         def decide(state: State) -> dict[str, Any]:
             if (tenant, name) not in state.databases:
                 raise NotFoundError(f"Database [{name}] not found for tenant [{tenant}]")
-            infos = {entry.table: entry.info for entry in state.entries.values()}
             tables[:] = [
-                table
-                for table, info in infos.items()
-                if (info.tenant, info.database) == (tenant, name)
+                entry.table
+                for entry in state.entries.values()
+                if (entry.info.tenant, entry.info.database) == (tenant, name)
             ]
             return {"do": "drop_database", "tenant": tenant, "name": name, "now": self._now()}
 
@@ -373,7 +372,7 @@ class StoredCatalogue(DB):
         )
         names = {name for (name,) in found}
         for name in names:
-            # A process was killed between the two.
+            # A graph without its log: a process was killed after it had dropped the log.
             log = name.removesuffix(GRAPH)
             if log != name and log not in names:
                 self._graphs.drop(log)
@@ -383,7 +382,7 @@ class StoredCatalogue(DB):
             if made is not None and name not in named and now - int(made[1], 16) >= abandoned:
                 unnamed.append(name)
         if unnamed:
-            # One that is the next generation of a collection is named by that one's log.
+            # A table that a compaction has moved a collection to may be named by the collection's old log alone.
             moved = {self._moved_to(entry) for entry in state.entries.values()}
             self._drop_tables([name for name in unnamed if name not in moved])
         if gone:

@@ -43,9 +43,9 @@ _LEAST_CANDIDATES, _CANDIDATES_OF = 256, 4
 #: Numbers of vectors that are copied by the first statement, and seconds that one should take: far fewer than an answer may
 #: (`Settings.timeout_seconds`). Each piece has a graph of its own; 5 of them are asked in twice the time of 1, 20 in 4 times.
 _PIECE_NUMBERS, _PIECE_SECONDS = 1_000 * 384, 10.0
-#: Rows that are read together at least: those that a graph finds are far from each other.
+#: Rows that are read together at least. Few, as those that a graph finds are far from each other.
 _GRANULE_ROWS = 64
-#: How long it is not asked again where a graph ends. One that has grown meanwhile is used a little later.
+#: For so long a known end of a graph is not asked for again. One that has grown meanwhile is used a little later.
 _LOOK_SECONDS = 30.0
 #: Vectors of other lengths are not compared in float32, as the graph does it; see `index.exact.are_ordinary`.
 _SHORTEST, _LONGEST = 1e-15, 1e15
@@ -86,7 +86,7 @@ class GraphTables:
             except NoTableError:
                 end = 0
             self._ends[table] = (end, at)
-        # One that another server has built may have vectors of later commits.
+        # The graph may have been built by another server, up to later commits.
         return min(end, view.counters.next_label)
 
     def table(self, view: View) -> str:
@@ -127,7 +127,7 @@ class GraphTables:
             return start > 0
         table = self.table(view)
         index = f"vector_similarity('hnsw', '{_DISTANCES[space]}', {dimension}, '{_QUANTIZATION}', {_LINKS}, {_CANDIDATES})"
-        # Merged parts would get their graph anew.
+        # Parts are not merged, as the graph of a merged part would be built anew.
         self._connection.command(
             f"CREATE TABLE IF NOT EXISTS {table} (label Int64, embedding Array(Float32) CODEC(NONE), "
             f"INDEX by_embedding embedding TYPE {index} GRANULARITY 100000000) ENGINE = MergeTree ORDER BY label "
@@ -136,7 +136,7 @@ class GraphTables:
         )
         step = max(1, _PIECE_NUMBERS // dimension)
         while start < stop:
-            end, began = min(start + step, stop), time.monotonic()
+            end, started = min(start + step, stop), time.monotonic()
             between = f"label >= {start} AND label < {end}"
             live = f"SELECT label FROM {view.log.sql} WHERE {view.records} AND {between}"
             self._connection.command(
@@ -145,10 +145,11 @@ class GraphTables:
             )
             on_labels(end - start)
             start = end
-            took = time.monotonic() - began
-            step = (
-                2 * step if took < _PIECE_SECONDS / 2 else max(1, int(step * _PIECE_SECONDS / took))
-            )
+            seconds = time.monotonic() - started
+            if seconds < _PIECE_SECONDS / 2:
+                step *= 2
+            else:
+                step = max(1, int(step * _PIECE_SECONDS / seconds))
         return self.end(view, again=True) > 0
 
     def _lengths_vary(self, view: View, start: int, stop: int) -> bool:

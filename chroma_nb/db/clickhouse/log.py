@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 #: For how many commits ClickHouse knows their tokens.
 WINDOW = 10_000
-#: How old what a writer knows of the head may be. 10,000 commits take longer, as each takes 3 ms and more.
+#: How old what a writer knows of the head may be. `WINDOW` commits take as long, as each takes 3 ms and more.
 FRESH_SECONDS = 30.0
 #: How long a commit is tried where ClickHouse does not answer, or where its outcome is not known.
 PATIENCE_SECONDS = 60.0
@@ -54,13 +54,13 @@ class Head:
 
     number: int
     stamp: int
-    #: What it says, JSON.
+    #: The JSON text of what it says.
     said: str
 
 
 @dataclass(frozen=True)
 class Look:
-    """When a look at a log began, which has found its newest commit."""
+    """A look at a log, which has found its newest commit: when it began, and what is known of writes until then."""
 
     #: By `time.monotonic`.
     at: float = -math.inf
@@ -147,10 +147,11 @@ class Log:
     def _newest_of(self, rows: Sequence[tuple[int, int, str]]) -> Head | None:
         if not rows:
             return None
-        *_, newest = rising = sorted(rows)
-        if len(rising) > 1 and rising[-2][0] == newest[0]:
-            raise self._doubled(newest[0])
-        return Head(*newest)
+        ascending = sorted(rows)
+        newest = Head(*ascending[-1])
+        if len(ascending) > 1 and ascending[-2][0] == newest.number:
+            raise self._doubled(newest.number)
+        return newest
 
     def between(self, after: int, until: int) -> list[Head]:
         """Return the heads of the commits after + 1 .. until, in their order.
@@ -238,7 +239,7 @@ class Log:
 
         Raises:
             LostError: Another writer was first; nothing was written.
-            InternalError: ClickHouse has refused it, and nothing was written; or it is not known whether it was.
+            InternalError: ClickHouse has refused it, and nothing was written; or it is not known whether it was written.
             StoreCorruptError: Two commits have this number.
         """
         head = head_row(number, stamp, said, snapshot, staged=staged)
@@ -247,32 +248,33 @@ class Log:
         wait, n_burned = 0.05, 0
         while True:
             token = f"commit-{number}" + (f".{n_burned}" if n_burned else "")
-            refused: Exception | None = None
+            failure: Exception | None = None
             is_answered = True
             try:
                 self._connection.insert(self.table, whole, token)
             except NoAnswerError as error:
-                refused, is_answered = error, False
+                failure, is_answered = error, False
             except Exception as error:
-                refused = error
+                failure = error
             look = self.look()
-            if refused is None and last.is_followed_by(look):
+            if failure is None and last.is_followed_by(look):
                 return dataclasses.replace(look, is_own=True)
             owner, look = self._owner(number, until)
-            if owner is None and refused is None:
-                # ClickHouse has had the token: from a writer that it was stopped with, before it had written the rows.
+            if owner is None and failure is None:
+                # ClickHouse knows the token, and has no rows: it was stopped between the two.
                 owner, look = self._look_for(number, until)
             if owner == stamp:
                 return look if look is NO_LOOK else dataclasses.replace(look, is_own=True)
             if owner is not None:
                 raise LostError
-            if refused is None:
+            if failure is None:
+                # The token is used up, and the commit is not there: another token.
                 n_burned += 1
             elif is_answered:
-                raise refused
+                raise failure
             elif time.monotonic() > until:
-                raise self._unknown(refused)
-            # The same block with the same token: where the first one is only late, this one is refused.
+                raise self._unknown(failure)
+            # After a failure the same block with the same token: where the first one is only late, this one is refused.
             wait = _rest(wait)
 
     def _look_for(self, number: int, until: float) -> tuple[int | None, Look]:

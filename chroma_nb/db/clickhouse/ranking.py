@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from chroma_nb.types import Space
 
 _EPSILON = float(np.finfo(np.float64).eps)
-#: A rough count looks at so many ranges of so many labels, which are read together.
+#: A rough count reads so many ranges of so many labels each.
 _SAMPLES, _SAMPLE_ROWS = 8, 1_024
-_NO_LABELS, _NO_BOUNDS = np.empty(0, dtype=np.int64), np.empty(0, dtype=np.float32)
-_NONE = Ranked(_NO_LABELS, _NO_LABELS, _NO_BOUNDS, _NO_BOUNDS)
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -38,7 +36,7 @@ class Ranking(VectorRanking):
         view: Returns the view of a collection.
         read: Returns the answer of a query that has this filter.
         graphs: The graphs in ClickHouse.
-        has_graphs: They are in the memory of a server.
+        has_graphs: Whether graphs can be built: in the memory of a server.
     """
 
     name: ClassVar[str] = "ClickHouse"
@@ -75,10 +73,9 @@ class Ranking(VectorRanking):
         if end < view.counters.next_label:
             where = f" AND label >= {end}{matches}"
             tail = self._nearest(collection_id, view, query, n, space, expression, where)
-            # In both are labels by which the graph has grown meanwhile.
-            found = _joined(found, tail, ~np.isin(tail.labels, found.labels))
-        first = np.lexsort((found.sequences, found.bounds))[:n]
-        return _joined(_NONE, found, first)
+            # Labels by which the graph has grown meanwhile are in both.
+            found = _joined(found, _rows(tail, ~np.isin(tail.labels, found.labels)))
+        return _rows(found, np.lexsort((found.sequences, found.bounds))[:n])
 
     def _nearest(
         self,
@@ -93,7 +90,7 @@ class Ranking(VectorRanking):
         """Return the first n of all records for which a condition holds."""
         table = self._read(
             collection_id,
-            f"SELECT label, sequence, bound, upper FROM ({self._ranked(view, _near(space, query), where)}) "
+            f"SELECT label, sequence, bound, upper FROM ({self._ranked(view, _bound_columns(space, query), where)}) "
             f"ORDER BY bound, sequence LIMIT {n}",
             expression,
         )
@@ -117,18 +114,18 @@ class Ranking(VectorRanking):
             expression,
         )
         labels, sequences = live["label"].to_numpy(), live["sequence"].to_numpy()
-        # Of the graph's table, as those of the log are in larger pieces. Two servers may have copied a label.
+        # From the graph's table, as the log would have to read larger pieces. Two servers may have copied a label.
         near = self._read(
             collection_id,
-            f"SELECT label, {_near(space, query)} FROM {self._graphs.table(view)} WHERE {one_of_labels('label', labels)} "
-            "ORDER BY label LIMIT 1 BY label",
+            f"SELECT label, {_bound_columns(space, query)} FROM {self._graphs.table(view)} "
+            f"WHERE {one_of_labels('label', labels)} ORDER BY label LIMIT 1 BY label",
             None,
         )
         return Ranked(labels, sequences, near["bound"].to_numpy(), near["upper"].to_numpy())
 
-    def _ranked(self, view: View, near: str, where: str) -> str:
+    def _ranked(self, view: View, bound_columns: str, where: str) -> str:
         """Return a query of the records of a view for which a condition holds, with their bounds."""
-        chosen = f"SELECT label, sequence, {near} FROM {view.log.sql}"
+        chosen = f"SELECT label, sequence, {bound_columns} FROM {view.log.sql}"
         ranked = f"{chosen} WHERE {view.records} AND notEmpty(embedding){where}"
         if not view.counters.n_removed:
             return ranked
@@ -172,7 +169,7 @@ class Ranking(VectorRanking):
         try:
             return self._graphs.build(view, space, on_labels)
         except NoTableError:
-            # Says whether the collection was deleted or moved.
+            # Raises the error that says whether the collection was deleted or moved.
             self._read(collection_id, f"SELECT label FROM {view.log.sql} LIMIT 0", None)
             raise
 
@@ -187,9 +184,9 @@ def bounds(space: Space, query: NDArray[np.float32]) -> tuple[str, str]:
     """Return the expressions of `Ranked.bounds` and `Ranked.upper`, as Float32.
 
     A distance is computed in float64, as `index.exact.distances` does it, and the two differ by rounding: in a sum of n
-    products by at most n eps times the sum of their sizes (Higham, Accuracy and Stability of Numerical Algorithms, 3.1).
-    For `l2` that is the distance itself, for `cosine` 1, for `ip` the product of the norms. It is counted four times, for
-    both ways and what follows the sum. Rounding to float32 keeps the order.
+    products by at most n eps times the sum of their absolute values (Higham, Accuracy and Stability of Numerical Algorithms,
+    3.1). For `l2` that sum is the distance itself, for `cosine` 1, for `ip` the product of the norms. The error is taken four
+    times, as both computations have it, and so have the steps after the sum. Rounding to float32 keeps the order.
 
     Args:
         space: The distance.
@@ -201,7 +198,7 @@ def bounds(space: Space, query: NDArray[np.float32]) -> tuple[str, str]:
         distance = f"L2SquaredDistance(embedding, {other})"
         return _float32(f"{distance} * {1 - part!r}"), _float32(f"{distance} * {1 + part!r}")
     if space == "cosine":
-        # Of a vector of zeros the distance is not a number, and 1 by definition.
+        # For a vector of zeros ClickHouse has NaN; its distance is 1 by definition.
         distance, error = f"ifNotFinite(cosineDistance(embedding, {other}), 1.)", repr(part)
         lower, upper = (f"greatest({distance} {sign} {error}, 0.)" for sign in "-+")
         return _float32(lower), _float32(upper)
@@ -212,17 +209,23 @@ def bounds(space: Space, query: NDArray[np.float32]) -> tuple[str, str]:
     return _float32(f"{distance} - {error}"), _float32(f"{distance} + {error}")
 
 
-def _joined(ranked: Ranked, other: Ranked, rows: NDArray[Any]) -> Ranked:
-    """Return these records, and those of the other in these rows."""
+def _joined(ranked: Ranked, other: Ranked) -> Ranked:
+    """Return these records and then the other ones."""
     return Ranked(
-        np.concatenate([ranked.labels, other.labels[rows]]),
-        np.concatenate([ranked.sequences, other.sequences[rows]]),
-        np.concatenate([ranked.bounds, other.bounds[rows]]),
-        np.concatenate([ranked.upper, other.upper[rows]]),
+        np.concatenate([ranked.labels, other.labels]),
+        np.concatenate([ranked.sequences, other.sequences]),
+        np.concatenate([ranked.bounds, other.bounds]),
+        np.concatenate([ranked.upper, other.upper]),
     )
 
 
-def _near(space: Space, query: NDArray[np.float32]) -> str:
+def _rows(ranked: Ranked, rows: NDArray[Any]) -> Ranked:
+    """Return the records in these rows: their numbers, or bool, shape (n,)."""
+    return Ranked(*(column[rows] for column in ranked))
+
+
+def _bound_columns(space: Space, query: NDArray[np.float32]) -> str:
+    """Return the columns bound and upper, as SQL."""
     lower, upper = bounds(space, query)
     return f"{lower} AS bound, {upper} AS upper"
 

@@ -31,6 +31,8 @@ _OWN_FILES = {
     f"records.duckdb{_UNFINISHED}",
     f"records.duckdb{_UNFINISHED}.wal",
 }
+#: A folder in a store of ClickHouse in this process, and in no other one; see `db/clickhouse/engine.py`.
+_CLICKHOUSES = "clickhouse"
 #: What operating systems put into any folder, beside names that begin with a dot.
 _SYSTEM_FILES = frozenset(("lost+found", "Thumbs.db", "desktop.ini"))
 
@@ -166,6 +168,11 @@ def _check_folder(path: str, given: str) -> None:
     foreign = sorted(
         name for name in found - _OWN_FILES - _SYSTEM_FILES if not name.startswith(".")
     )
+    if foreign == [_CLICKHOUSES] and "lock" in found:
+        raise InvalidArgumentError(
+            f"The folder {given!r} holds a store of ClickHouse, and this client keeps its records in DuckDB; nothing was changed. "
+            f"Open it with chroma_nb.Client(chroma_nb.Settings(db='clickhouse', path={given!r})), or give another folder."
+        )
     if foreign:
         more = f" and {len(foreign) - 3:,} more" if len(foreign) > 3 else ""
         raise InvalidArgumentError(

@@ -108,6 +108,9 @@ def test_why_a_collection_has_its_form(plain_store: Store, residents: ResidentSe
     assert why(plain_store).startswith("it is small")
     plain_store.write(*[f"id{n}" for n in range(150)])
     assert "no index is loaded; the full index (own) takes" in why(plain_store)
+    plain_store.slot().graph_progress = 0.25
+    assert why(plain_store).startswith("the index is being built, 25% so far; the full index (own)")
+    plain_store.slot().graph_progress = None
     plain_store.segments.build(plain_store.id)
     assert why(plain_store) == "the full index fits"
     segment = plain_store.slot().segment

@@ -27,7 +27,7 @@ RECORD_COLUMNS = ("id", "document", "uri", "metadata", "embedding")
 _MOST_STARRED = 2_000
 #: Views whose columns are kept. Chosen, not measured.
 _MOST_KEPT = 64
-#: Before a key that has the name of a column of every record.
+#: Put before the name of a key that a column of every record has already.
 _PREFIX = "metadata."
 #: Integers up to this are exact as floats.
 _EXACT = 2**53
@@ -98,7 +98,7 @@ def _keys_of(names: Iterable[str]) -> set[str]:
     keys = {name for name in names if name not in RECORD_COLUMNS}
     for name in list(keys):
         if name.startswith(_PREFIX):
-            # With each key that makes its name longer.
+            # It may be the column of a key with a reserved name. A key that itself has the prefixed name makes that one longer.
             keys |= set(RECORD_COLUMNS) | {f"{_PREFIX}{key}" for key in RECORD_COLUMNS}
     return keys
 
@@ -136,7 +136,7 @@ def _single(kinds: set[str], largest: int) -> str:
     kinds = {"whole" if kind in ("Int64", "UInt64") else kind for kind in kinds}
     if kinds == {"whole", "Double"} and 0 <= largest <= _EXACT:
         return "Float64"
-    # Nothing but missing values, or but empty lists.
+    # No kind at all: only missing values, or only empty lists.
     return _SINGLE.get(kinds.pop(), JSON) if len(kinds) == 1 else JSON if kinds else "String"
 
 

@@ -28,6 +28,8 @@ _SCOPE = re.compile(
     r"[.:]? (?:Maybe you meant|In scope|In query|while executing|While processing)\b.*", re.DOTALL
 )
 _CODE = re.compile(r"^.*?DB::Exception: (?:Code: \d+\. DB::Exception: )*|\s*\([A-Z_]+\)\s*$")
+#: What the grammar has at the point: up to some hundred words, which hide where it is.
+_EXPECTED = re.compile(r"[.:]? Expected one of: [^\n]*,[^\n]*$")
 _VERSION = re.compile(r"\s*\(version [^)]*\)")
 _IDENTIFIER = re.compile(r"identifier `((?:[^`\\]|\\.)+)`")
 _NOT_PLAIN = re.compile(r"\W|^\d")
@@ -92,7 +94,7 @@ class Known:
         elif path[-1] in self.collections:
             hint = f" A collection is in no database of ClickHouse: write {quoted(path[-1])} alone."
         elif path[0] in ("system", "information_schema", "INFORMATION_SCHEMA"):
-            hint = " SHOW TABLES lists the collections, and DESCRIBE name the columns of one."
+            hint = " SHOW TABLES lists the collections, and DESCRIBE the columns of one."
         return f"There is no table {whole!r}: client.sql() reads collections alone.{hint} {self.listed()}"
 
     def refused_table_function(self, name: str) -> str:
@@ -201,4 +203,5 @@ def unreadable(error: QueryError, known: Known, one_select: str) -> Exception:
         )
     if error.code == BAD_ARGUMENTS or "Multi-statements" in said or "Empty query" in said:
         return InvalidArgumentError(one_select)
-    return InvalidArgumentError(f"The query cannot be read: {said.rstrip('.')}. {known.listed()}")
+    said = _EXPECTED.sub("", said).rstrip(".")
+    return InvalidArgumentError(f"The query cannot be read: {said}. {known.listed()}")

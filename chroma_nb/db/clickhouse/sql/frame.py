@@ -59,7 +59,7 @@ def read_frame(answers: Answers, sql: str) -> pd.DataFrame:
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
-    """Return the names with _1 after the second of two equal ones."""
+    """Return distinct names: of equal ones, the second has _1 at its end, the third _2."""
     out: list[str] = []
     for name in names:
         shown, number = name, 0

@@ -7,15 +7,13 @@ import decimal
 import re
 import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from chroma_nb.db.clickhouse.sql.nodes import Node, call, literal, text_literal
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.words import brief
-
-if TYPE_CHECKING:
-    from chroma_nb.db.clickhouse.sql.tree import Node
 
 _NAME = re.compile(r"\$(\w+)")
 #: ClickHouse's types of integers, narrowest first: bits, whether it has a sign.
@@ -76,7 +74,7 @@ class Parameters:
                 '("name") they may be anything.'
             )
         value = _node(self._value(name, shown), shown)
-        return _with_alias(_call("CAST", value, _text(of_type)), alias)
+        return _with_alias(call("CAST", value, text_literal(of_type)), alias)
 
     def _value(self, name: str, shown: str) -> Any:
         if name not in self._values:
@@ -97,22 +95,6 @@ class Parameters:
             )
 
 
-def _call(name: str, *arguments: Node) -> Node:
-    return {
-        "type": "Function",
-        "name": name,
-        "arguments": {"type": "ExpressionList", "children": list(arguments)},
-    }
-
-
-def _literal(kind: str, value: Any) -> Node:
-    return {"type": "Literal", "value": {"field_type": kind, "value": value}}
-
-
-def _text(value: str) -> Node:
-    return _literal("String", value)
-
-
 def _with_alias(node: Node, alias: str | None) -> Node:
     return node if alias is None else {**node, "alias": alias}
 
@@ -128,27 +110,27 @@ def _node(value: Any, shown: str) -> Node:
     if type(value).__module__.partition(".")[0] == "pandas":
         value = _of_pandas(value)
     if value is None:
-        return _literal("Null", None)
+        return literal("Null", None)
     if isinstance(value, bool):
-        return _literal("Bool", value)
+        return literal("Bool", value)
     if isinstance(value, int):
         return _integer(value, shown)
     if isinstance(value, float):
-        return _call("CAST", _text(repr(value)), _text("Float64"))
+        return call("CAST", text_literal(repr(value)), text_literal("Float64"))
     if isinstance(value, str):
-        return _text(value)
+        return text_literal(value)
     if isinstance(value, list | tuple):
         return _list(list(value), shown)
     if isinstance(value, uuid.UUID):
-        return _call("toUUID", _text(str(value)))
+        return call("toUUID", text_literal(str(value)))
     if isinstance(value, decimal.Decimal) and value.is_finite():
         return _decimal(value, shown)
     if isinstance(value, datetime.datetime):
         return _moment(value)
     if isinstance(value, datetime.date):
-        return _call("toDate32", _text(value.isoformat()))
+        return call("toDate32", text_literal(value.isoformat()))
     if isinstance(value, datetime.timedelta):
-        return _call(
+        return call(
             "toIntervalMicrosecond", _integer(value // datetime.timedelta(microseconds=1), shown)
         )
     raise InvalidArgumentError(
@@ -173,7 +155,7 @@ def _integer(value: int, shown: str) -> Node:
     for name, bits, signed in _INTEGERS:
         lowest = -(2 ** (bits - 1)) if signed else 0
         if lowest <= value < 2 ** (bits - signed):
-            return _call("CAST", _text(str(value)), _text(name))
+            return call("CAST", text_literal(str(value)), text_literal(name))
     raise InvalidArgumentError(f"The parameter {shown} has more than 256 bits: {brief(value)}.")
 
 
@@ -185,7 +167,9 @@ def _decimal(value: decimal.Decimal, shown: str) -> Node:
         raise InvalidArgumentError(
             f"The parameter {shown} has more than {_DECIMAL_DIGITS} digits: {brief(value)}. Round it."
         )
-    return _call("CAST", _text(format(value, "f")), _text(f"Decimal({precision}, {scale})"))
+    return call(
+        "CAST", text_literal(format(value, "f")), text_literal(f"Decimal({precision}, {scale})")
+    )
 
 
 def _moment(value: datetime.datetime) -> Node:
@@ -196,8 +180,8 @@ def _moment(value: datetime.datetime) -> Node:
     fraction = value.microsecond * 1_000 + getattr(value, "nanosecond", 0)
     digits = 9 if fraction % 1_000 else 6
     said = f"{value:%Y-%m-%d %H:%M:%S}.{fraction // 10 ** (9 - digits):0{digits}}"
-    zone = [_text("UTC")] if is_aware else []
-    return _call("toDateTime64", _text(said), _literal("UInt64", digits), *zone)
+    zone = [text_literal("UTC")] if is_aware else []
+    return call("toDateTime64", text_literal(said), literal("UInt64", digits), *zone)
 
 
 def _list(values: list[Any], shown: str) -> Node:
@@ -211,7 +195,7 @@ def _list(values: list[Any], shown: str) -> Node:
             )
         return _array([repr(float(value)) for value in values], "Float64")
     if kinds == {str}:
-        return _literal("Array", [{"field_type": "String", "value": value} for value in values])
+        return literal("Array", [{"field_type": "String", "value": value} for value in values])
     if kinds == {int} and all(-(2**63) <= value < 2**63 for value in values):
         return _array(list(map(str, values)), "Int64")
     if len(kinds - {type(None)}) > 1:
@@ -220,12 +204,12 @@ def _list(values: list[Any], shown: str) -> Node:
             f"The parameter {shown} is a list of several kinds ({found}), and a list of ClickHouse has one. Give a list for "
             "each kind."
         )
-    return _call("array", *(_node(value, shown) for value in values))
+    return call("array", *(_node(value, shown) for value in values))
 
 
 def _array(numbers: list[str], of_type: str) -> Node:
     """Return numbers as one text, which ClickHouse reads digit for digit: a tree has only so many nodes."""
-    return _call("CAST", _text(f"[{','.join(numbers)}]"), _text(f"Array({of_type})"))
+    return call("CAST", text_literal(f"[{','.join(numbers)}]"), text_literal(f"Array({of_type})"))
 
 
 def _is_exact(value: int) -> bool:

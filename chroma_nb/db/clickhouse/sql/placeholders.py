@@ -1,4 +1,4 @@
-"""Names that stand for others in a query, which nobody can guess, and placeholders ``?`` of parameters."""
+"""Placeholders in a query: names for its tables that nobody can guess, and ``?`` of parameters."""
 
 from __future__ import annotations
 

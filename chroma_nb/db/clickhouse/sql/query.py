@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from chroma_nb.db.clickhouse.views import View
     from chroma_nb.types import CollectionInfo
 
-#: A query begins again where a collection was compacted meanwhile. Chosen, not measured.
+#: How often a query is begun where a collection was compacted meanwhile. Chosen, not measured.
 _ATTEMPTS = 5
-#: ClickHouse's tree of a query does not have this.
+#: ClickHouse's tree of a query has no node for DESCRIBE.
 _DESCRIBE = re.compile(
     r"\s*DESC(?:RIBE)?\s+(?:TABLE\s+)?(?P<what>.*?)[\s;]*", re.IGNORECASE | re.DOTALL
 )
@@ -205,7 +205,7 @@ class _Query:
                 return read_frame(self._session, f"DESCRIBE TABLE ({written})")[["name", "type"]]
             if how == "EXPLAIN":
                 return self._explained(read_frame(self._session, f"EXPLAIN {written}"))
-            return _once(read_frame(self._session, written), found)
+            return _without_copy(read_frame(self._session, written), found)
         except QueryError as error:
             raise self._error(error) from error
 
@@ -269,8 +269,11 @@ class _Query:
         return False
 
 
-def _once(frame: pd.DataFrame, found: Query) -> pd.DataFrame:
-    """Return an answer of ``SELECT *, embedding`` with its embeddings once: as they are named, they are in the * as well."""
+def _without_copy(frame: pd.DataFrame, found: Query) -> pd.DataFrame:
+    """Return an answer of ``SELECT *, embedding`` with one column of embeddings.
+
+    There are two, as the table that is read has the column where the query names it, and then ``*`` has it, too.
+    """
     if found.is_starred and "embedding_1" in frame.columns and "embedding_1" not in found.names:
         return frame.drop(columns="embedding_1")
     return frame

@@ -1,7 +1,6 @@
 """`read_query`: checks the tree of a query, and puts names that nobody can guess in the place of its tables.
 
-The tree is ClickHouse's own (`parseQueryToJSON`): a node is a dict with its `type`. Kinds of nodes and their fields are
-allow-lists, as in `allowed`.
+The tree is ClickHouse's own (`nodes`). Kinds of nodes and their fields are allow-lists, as in `allowed`.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from chroma_nb.db.clickhouse.sql.allowed import MEMBERSHIP, TABLE_FUNCTIONS, is_function
+from chroma_nb.db.clickhouse.sql.nodes import Node, call
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.words import brief
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from chroma_nb.db.clickhouse.sql.errors import Known
     from chroma_nb.db.clickhouse.sql.parameters import Parameters
 
-Node = dict[str, Any]
 #: Names of tables that a query makes -> what they are called in their place.
 Scope = dict[str, str]
 
@@ -196,9 +195,9 @@ class _Reader:
         """Return one SELECT.
 
         Args:
-            node: It.
+            node: The SELECT.
             scope: The tables that queries around it have made.
-            shared: Those that it makes itself are put into `scope`.
+            shared: The tables that it makes itself are put into `scope`.
         """
         _check(node)
         inside = scope if shared else dict(scope)
@@ -294,8 +293,8 @@ class _Reader:
         if _kind(node) != "Identifier" or self._parameters.is_name(node):
             return self.node(node, scope)
         if not is_set:
-            # In a function of its own, a name is a column's alone.
-            return _call("identity", self._identifier(node, scope))
+            # Within a function, a name can only be that of a column.
+            return call("identity", self._identifier(node, scope))
         _check(node)
         path = tuple(node.get("name_parts") or (node["name"],))
         if len(path) == 1 and path[0] in scope:
@@ -351,11 +350,3 @@ def _is_star(arguments: Node) -> bool:
     return [set(one) for one in arguments.get("children", ())] == [{"type"}] and arguments[
         "children"
     ][0]["type"] == "Asterisk"
-
-
-def _call(name: str, *arguments: Node) -> Node:
-    return {
-        "type": "Function",
-        "name": name,
-        "arguments": {"type": "ExpressionList", "children": list(arguments)},
-    }
