@@ -112,7 +112,8 @@ def test_a_worker_builds_the_graph_and_the_store_opens_it(
         )
         assert notes.query(query_embeddings=embeddings[5], n_results=1)["ids"] == [["5"]]
     # A store without workers takes it as its own.
-    with chroma_nb.PersistentClient(str(tmp_path / "stores" / "one")) as client:
+    alone = chroma_nb.Settings(progress=False, index_engine="usearch")
+    with chroma_nb.PersistentClient(str(tmp_path / "stores" / "one"), alone) as client:
         notes = client.get_collection("notes", embedding_function=None)
         before = {one: stamp(tmp_path, one) for one in files(tmp_path)}
         notes.build_index()
