@@ -103,7 +103,7 @@ def plan(facts: Facts) -> Plan:
     )
     exact = Strategy.EXACT_SUBSET if filtered else Strategy.EXACT
     if f.n_indexed == 0:
-        return Plan(exact, "there is no graph", 0, f)
+        return Plan(exact, "there is no index", 0, f)
     tail_seconds = (f.n_live - f.n_indexed) * row_bytes / _SCAN_RATE
     if f.code_bytes:
         return _by_codes(f, n_allowed, exact, exact_seconds, tail_seconds)

@@ -923,7 +923,7 @@ def test_a_conflict_names_the_users_function(client: Any) -> None:
 def test_the_display_of_the_status_claims_no_graph(local: Any) -> None:
     notes = local.create_collection("notes", embedding_function=None)
     notes.add(ids=[str(n) for n in range(10)], embeddings=vectors(10))
-    assert notes.explain(query_embeddings=[1, 0])["reason"] == "there is no graph"
+    assert notes.explain(query_embeddings=[1, 0])["reason"] == "there is no index"
     shown = html(notes.get_indexing_status())
     assert "Graph" not in shown
     assert "Indexed: 10 of 10 records, 100 %" in shown
@@ -945,6 +945,6 @@ def test_in_a_terminal_an_explanation_is_a_few_lines(local: Any) -> None:
     notes = local.create_collection("notes", embedding_function=None)
     notes.add(ids=["a"], embeddings=vectors(1))
     lines = text(notes.explain()).splitlines()
-    assert lines[0] == "exact: there is no graph"
+    assert lines[0] == "exact: there is no index"
     assert 2 <= len(lines) <= 9
     assert all(len(line) <= 100 for line in lines)

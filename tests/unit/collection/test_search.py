@@ -262,7 +262,7 @@ def test_a_search_is_explained_part_by_part(five: Any) -> None:
     assert explained["n_found"] == len(five.search("red apple")["ids"][0])
     page = _page(explained)
     assert _heads(page) == ["part", "meaning", "words"]
-    assert "there is no graph" in page
+    assert "there is no index" in page
     assert "words: index of the words" in display.text(explained)
     one = five.explain(search="apple", by="words", where={"c": "x"}, n_results=1)
     assert (one["n_found"], one["n_scored"]) == (1, 1)
