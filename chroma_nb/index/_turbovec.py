@@ -35,6 +35,11 @@ _BYTES_EACH = 8 + 1 + 4
 _FAR = 4.0
 #: ... if there are no more of these.
 _MOST_FAR = 512
+#: The engine refuses values of more than 1e16. Longer vectors are far in any case, and their distances computed.
+_LARGEST = 1e15
+#: The engine takes several queries together, of which each may cost a hundred times as much where many codes are wanted
+#: (40,000 codes, 10 queries, 1,344 results: 150 ms of a core each; one query: 4 ms).
+_MOST_TOGETHER = 256
 _NOTHING = np.empty(0, dtype=np.int64)
 
 
@@ -133,7 +138,10 @@ class Turbovec(VectorIndex):
         dimension = self.parameters.dimension
         out = np.zeros((len(vectors), self._width(self.parameters)), dtype=np.float32)
         moved = np.subtract(vectors, self._mean_or_zero(), out=out[:, :dimension])
-        out[:, dimension] = (self._values(moved) - self._offset) / self._unit
+        largest = _LARGEST * self._length
+        values = (self._values(moved) - self._offset) / self._unit
+        out[:, dimension] = np.clip(values, -largest, largest)
+        np.clip(moved, -largest, largest, out=moved)
         # The engine takes very short vectors for zero, and refuses very long ones.
         out /= np.float32(self._length)
         return out
@@ -232,7 +240,12 @@ class Turbovec(VectorIndex):
             asked = self._asked(normalised)
             # Without a mask where there is none: it costs a third more.
             masked = {} if usable is None else {"mask": usable}
-            scores, places = self._codes.search(asked, min(k, n), **masked)
+            step = len(asked) if k <= _MOST_TOGETHER else 1
+            parts = [
+                self._codes.search(asked[at : at + step], min(k, n), **masked)
+                for at in range(0, len(asked), step)
+            ]
+            scores, places = (np.concatenate(found) for found in zip(*parts, strict=True))
         labels = np.full((len(queries), k), -1, dtype=np.int64)
         distances = np.full((len(queries), k), np.inf, dtype=np.float32)
         n_found = places.shape[1]
