@@ -42,6 +42,10 @@ def _zeros(rng: np.random.Generator) -> NDArray[Any]:
     return _normal(rng) * (rng.random((N_ALL, 1)) > 0.3)
 
 
+def _mostly_zeros(rng: np.random.Generator) -> NDArray[Any]:
+    return _normal(rng) * (rng.random((N_ALL, 1)) > 0.7)
+
+
 def _of_all_lengths(rng: np.random.Generator) -> NDArray[Any]:
     return _normal(rng) * rng.lognormal(0, 2, (N_ALL, 1))
 
@@ -62,6 +66,19 @@ def _with_some_far_away(rng: np.random.Generator) -> NDArray[Any]:
     return found
 
 
+def _clusters_and_one_far_away(rng: np.random.Generator) -> NDArray[Any]:
+    """Vectors that are hard to tell apart, in clusters; and one that is among the candidates of many queries."""
+    found = _normal(rng)[np.arange(N_ALL) % 8] + 0.01 * _normal(rng)
+    found[1_001] = 100 * found[1]
+    return found
+
+
+def _one_very_far_away(rng: np.random.Generator) -> NDArray[Any]:
+    found = _normal(rng)
+    found[1_001] *= 1e12
+    return found
+
+
 def _one_hot(rng: np.random.Generator) -> NDArray[Any]:
     return np.eye(DIMENSION)[rng.integers(0, DIMENSION, N_ALL)]
 
@@ -75,10 +92,13 @@ KINDS = [
     _nearly_equal,
     _equal,
     _zeros,
+    _mostly_zeros,
     _of_all_lengths,
     _far_from_zero,
     _by_topic,
     _with_some_far_away,
+    _clusters_and_one_far_away,
+    _one_very_far_away,
     _one_hot,
     _tiny,
 ]

@@ -111,3 +111,21 @@ def test_vectors_that_are_all_alike(space: Any) -> None:
         found, guesses = made.search(VECTORS[:2], 5, 1)
         assert (found >= 0).all()
         assert np.isfinite(guesses).all()
+
+
+def test_many_neighbours_of_many_queries_are_those_of_each_alone() -> None:
+    made = codes()
+    k = turbovec._MOST_TOGETHER + 1
+    together = made.search(VECTORS[:5], k, 1)
+    for row in range(5):
+        alone = made.search(VECTORS[row : row + 1], k, 1)
+        assert together.labels[row].tolist() == alone.labels[0].tolist()
+        assert together.distances[row].tolist() == alone.distances[0].tolist()
+
+
+def test_vectors_that_the_engine_would_refuse_are_candidates() -> None:
+    vectors = VECTORS.copy()
+    vectors[5] *= 1e13
+    found, guesses = codes(vectors).search(VECTORS[:1], 4, 1)
+    assert 5 in found[0]
+    assert np.isnan(guesses[0][found[0] == 5]).all()
