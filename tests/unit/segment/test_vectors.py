@@ -191,7 +191,11 @@ def by_codes(reader: LoadedVectors, k: int, mask: Any = None, *, fetch: int = 6)
 
 @pytest.mark.parametrize("end", [200, N])
 @pytest.mark.parametrize("error", [0.0, 0.05, 3.0])
-def test_more_candidates_are_asked_for_the_more_the_codes_err(error: float, end: int) -> None:
+def test_more_candidates_are_asked_for_the_more_the_codes_err(
+    error: float, end: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of so few all would be compared soon.
+    monkeypatch.setattr(vectors_module, "_CODES_PER_CANDIDATE", 4)
     mask = np.random.default_rng(3).random(N) < 0.3
     reader = with_codes(error, end)
     assert by_codes(reader, 3).labels.tolist() == expected("l2", 3)
