@@ -661,6 +661,41 @@ def test_nothing_but_collections_is_a_table(client: Any, source: str) -> None:
         assert "SECRET" not in refusal(client, query).replace(query, ""), query
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "user",
+        "USER",
+        "currentUser",
+        "CURRENT_USER",
+        "session_user",
+        "database",
+        "SCHEMA",
+        "now",
+        "today",
+    ],
+)
+def test_a_function_without_brackets_is_no_column(client: Any, name: str) -> None:
+    for query in (
+        f"SELECT {name}",
+        f"SELECT {name} FROM docs",
+        f"SELECT n FROM docs WHERE {name} = 'default'",
+        f"SELECT n FROM docs WHERE n IN (SELECT length({name}))",
+        f"WITH {name} AS who SELECT who FROM docs",
+        f"SELECT (SELECT 1 AS {name}), {name}",
+    ):
+        assert f"no column '{name}'" in refusal(client, query), query
+
+
+def test_a_key_that_is_named_like_a_function_is_a_column(client: Any) -> None:
+    named = client.create_collection("named", embedding_function=None)
+    named.add(ids=["a"], embeddings=[[1.0, 0.0]], metadatas=[{"user": "me", "n": 1}])
+    assert client.sql("SELECT user FROM named WHERE user = 'me'").user.tolist() == ["me"]
+    assert client.sql("SELECT named.user FROM named JOIN docs ON named.n = docs.n").shape[1] == 1
+    assert len(client.sql("SELECT CURRENT_DATE AS d, CURRENT_TIMESTAMP AS t, now() AS n")) == 1
+    client.delete_collection("named")
+
+
 FUNCTIONS = [
     "file('/etc/passwd')",
     "FILE('/etc/passwd')",

@@ -288,6 +288,31 @@ def _names(text: str) -> tuple[frozenset[str], frozenset[str]]:
 _EXACT, _ANY_CASE = _names(_FUNCTIONS)
 _EXACT_AGGREGATES, _ANY_CASE_AGGREGATES = _names(_AGGREGATES)
 
+#: Functions that ClickHouse 26.9 calls without brackets, in any case, where no column has the name. Those of the SQL standard that say
+#: what time it is are not here: CURRENT_DATE, CURRENT_TIMESTAMP, LOCALTIME and LOCALTIMESTAMP.
+_ALONE = frozenset(
+    [
+        "curdate",
+        "currentdatabase",
+        "current_database",
+        "currenthandler",
+        "currentrequesturl",
+        "currentuser",
+        "current_user",
+        "database",
+        "now",
+        "schema",
+        "session_user",
+        "today",
+        "user",
+    ]
+)
+
+
+def is_answered_alone(name: str) -> bool:
+    """Say whether ClickHouse takes a name for a function, without brackets, where no column has it."""
+    return name.lower() in _ALONE
+
 
 def is_function(name: str) -> bool:
     """Say whether a query may call a function of this name."""

@@ -97,6 +97,14 @@ class Known:
             hint = " SHOW TABLES lists the collections, and DESCRIBE the columns of one."
         return f"There is no table {whole!r}: client.sql() reads collections alone.{hint} {self.listed()}"
 
+    def not_a_column(self, name: str, collection: str | None) -> str:
+        """Return what to say about a name that ClickHouse would answer by itself, as no column of a collection has it."""
+        where = "" if collection is None else f" in collection {collection!r}"
+        return (
+            f"There is no column {name!r}{where}, and ClickHouse has a function of that name. Where another collection of the query "
+            f"has the column, write it with the collection's name before it; a name that AS gives has to be another one. {self.listed()}"
+        )
+
     def refused_table_function(self, name: str) -> str:
         """Return what to say about a function that stands where a table does."""
         return (

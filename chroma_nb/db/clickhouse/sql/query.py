@@ -197,6 +197,8 @@ class _Query:
     def _run(self, tree: dict[str, Any], given: Parameters, how: str) -> pd.DataFrame:
         try:
             found, written = self._checked(tree, given)
+            if found.alone and not found.collections:
+                raise InvalidArgumentError(self._known.not_a_column(min(found.alone), None))
             for collection, stands_for in found.collections.items():
                 select = self._select(collection, found, is_described=how == "DESCRIBE")
                 written = written.replace(stands_for, f"({select})")
@@ -216,6 +218,8 @@ class _Query:
             raise _MovedError from error
         names = None if found.is_starred else found.names
         columns = self._store.sql_columns.find(self._session.table, view, names)
+        if lacking := found.alone - columns.named().keys():
+            raise InvalidArgumentError(self._known.not_a_column(min(lacking), collection))
         database = identifier(self._store.sql_sessions.database)
         record = new_names()()
         self._views[collection] = view

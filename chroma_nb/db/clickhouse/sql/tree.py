@@ -8,7 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from chroma_nb.db.clickhouse.sql.allowed import MEMBERSHIP, TABLE_FUNCTIONS, is_function
+from chroma_nb.db.clickhouse.sql.allowed import (
+    MEMBERSHIP,
+    TABLE_FUNCTIONS,
+    is_answered_alone,
+    is_function,
+)
 from chroma_nb.db.clickhouse.sql.nodes import Node, call
 from chroma_nb.errors import InvalidArgumentError
 from chroma_nb.words import brief
@@ -112,6 +117,8 @@ class Query:
     collections: dict[str, str] = field(default_factory=dict)
     #: Names that may be columns, where none is starred.
     names: set[str] = field(default_factory=set)
+    #: Those of `names` that ClickHouse answers by itself where no column has them: see `is_answered_alone`.
+    alone: set[str] = field(default_factory=set)
     #: It has a star, or a pattern, which may mean any column.
     is_starred: bool = False
 
@@ -305,7 +312,10 @@ class _Reader:
         _check(node)
         if self._parameters.is_name(node):
             return self._parameters.named(node["name"], node.get("alias"))
-        self.query.names.update(node.get("name_parts") or (node["name"],))
+        parts = node.get("name_parts") or (node["name"],)
+        self.query.names.update(parts)
+        if len(parts) == 1 and is_answered_alone(parts[0]):
+            self.query.alone.add(parts[0])
         return node
 
     def _parameter(self, node: Node, scope: Scope) -> Node:
