@@ -26,8 +26,8 @@ function onTheme(el, look) {
       return;
     }
     look();
-    // A theme may fade in.
-    timers = [60, 500].map((milliseconds) => setTimeout(look, milliseconds));
+    // A theme may fade in, and on a busy page it comes seconds later in ways that nothing tells of.
+    timers = [60, 500, 2000, 5000, 15000, 40000].map((milliseconds) => setTimeout(look, milliseconds));
   }
   const observer = new MutationObserver(soon);
   for (const one of [document.documentElement, document.body]) observer.observe(one, {attributes: true});
