@@ -10,6 +10,8 @@ import threading
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from chroma_nb.forked import call_in_child
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -25,8 +27,10 @@ _LARGE_BYTES = 128 << 10
 _MOST_LARGE_BYTES, _MOST_KEPT_BYTES = 32 << 20, 64 << 20
 #: Reentrant: the garbage collector may free codes (`Turbovec.__del__`) in a thread that holds it.
 _lock = threading.RLock()
-#: Threads that are within `returned_when_freed`; one more where `return_large_at_once` holds for good.
+#: Threads that are within `returned_when_freed`.
 _n_within = 0
+#: `return_large_at_once` holds, for good.
+_is_always = False
 
 
 def return_large_at_once(limit: int) -> None:
@@ -40,14 +44,13 @@ def return_large_at_once(limit: int) -> None:
     Args:
         limit: Bytes that the process may use.
     """
-    global _n_within
+    global _is_always
     if limit >= _LITTLE_BYTES or _malloc_trim() is None:
         return
     os.environ.setdefault("ARROW_DEFAULT_MEMORY_POOL", "system")
     if not _is_chosen_by_user():
         with _lock:
-            # Never taken off again, so that `returned_when_freed` does not raise the threshold at its end.
-            _n_within += 1
+            _is_always = True
             ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
 
 
@@ -72,9 +75,18 @@ def returned_when_freed() -> Iterator[None]:
     finally:
         with _lock:
             _n_within -= 1
-            if not _n_within:
+            if not _n_within and not _is_always:
                 mallopt(_M_MMAP_THRESHOLD, _MOST_LARGE_BYTES)
                 mallopt(_M_TRIM_THRESHOLD, _MOST_KEPT_BYTES)
+
+
+def _on_fork() -> None:
+    # Threads of the parent may have held the lock, or been within.
+    global _lock, _n_within
+    _lock, _n_within = threading.RLock(), 0
+
+
+call_in_child(_on_fork)
 
 
 def _is_chosen_by_user() -> bool:
