@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import xxhash
 
 from chroma_nb.api.scanning import COPIES, EVERYTHING, PIECE_BYTES, Pieces, Scan, ScanPiece
 from chroma_nb.errors import ChromaError, UniqueConstraintError
@@ -274,10 +273,11 @@ def contents_of(place: Place, on_progress: Callable[[int], object] | None = None
         for piece in scan:
             found = piece.batch()
             for row, one in enumerate(found.ids):
-                summed = xxhash.xxh3_128(json.dumps([one, _record(found, row)]).encode())
+                said = json.dumps([one, _record(found, row)]).encode()
+                summed = hashlib.blake2b(said, digest_size=16)
                 if found.embeddings is not None:
                     summed.update(found.embeddings[row].tobytes())
-                checksum = (checksum + summed.intdigest()) % 2**128
+                checksum = (checksum + int.from_bytes(summed.digest(), "big")) % 2**128
             n_records += len(found.ids)
             if on_progress is not None:
                 on_progress(len(found.ids))
