@@ -27,7 +27,9 @@ N = 600
 
 @pytest.fixture
 def client() -> Iterator[Any]:
-    with chroma_nb.EphemeralClient(chroma_nb.Settings(progress=False)) as client:
+    # No index: when one is there, the database settles, and a checkpoint in between changes what is reckoned.
+    settings = chroma_nb.Settings(progress=False, index_engine="exact")
+    with chroma_nb.EphemeralClient(settings) as client:
         yield client
 
 
