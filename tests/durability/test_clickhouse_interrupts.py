@@ -1,6 +1,6 @@
 """Ctrl-C anywhere in a call over ClickHouse leaves the store usable and nothing half-written.
 
-``clickhouse_interrupting.py`` runs the cases. A sample of the places by default, ``--all`` for every fifth or 97th one.
+``clickhouse_interrupting.py`` runs the cases. A sample of the places by default, ``--all`` for every fifth one.
 """
 
 from __future__ import annotations
@@ -23,15 +23,9 @@ pytestmark = [
     pytest.mark.skipif(bool(URL), reason="the engine is in a process of the tests"),
 ]
 
-#: Places in a sample, and about how many a call has, in this process and where it asks a server.
+#: Places in a sample, and about how many a call has. What ClickHouse's client does is no place: it is done in another thread.
 SAMPLE = 12
-PLACES = {
-    "add": (1_700, 9_700),
-    "upsert": (1_900, 11_000),
-    "query": (700, 1_900),
-    "get": (1_100, 7_000),
-    "catch up": (2_000, 9_500),
-}
+PLACES = {"add": 1_700, "upsert": 1_900, "query": 700, "get": 1_100, "catch up": 2_000}
 
 
 @pytest.mark.parametrize("is_far", [False, True], ids=["in this process", "at a server"])
@@ -39,9 +33,9 @@ PLACES = {
 def test_ctrl_c_in_a_call_leaves_the_store_usable(
     tmp_path: Path, call: str, is_far: bool, request: pytest.FixtureRequest
 ) -> None:
-    numbers = [f"1:100000:{97 if is_far else 5}"]
+    numbers = ["1:100000:5"]
     if not request.config.getoption("all"):
-        chosen = random.Random(call).sample(range(1, PLACES[call][is_far]), SAMPLE)
+        chosen = random.Random(call).sample(range(1, PLACES[call]), SAMPLE)
         numbers = [str(n) for n in sorted(chosen)]
 
     def run(url: str) -> list[dict[str, object]]:

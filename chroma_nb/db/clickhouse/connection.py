@@ -162,8 +162,8 @@ class Connection:
         self.check_open()
         engine = self._engine
         try:
-            # An interrupt within chDB's client could leave its lock locked, and it cannot end a statement anyway.
-            return work() if engine is None else shielded(lambda: engine.ask(work))
+            # An interrupt within the client could leave a lock of its pool of connections, or of chDB, locked for ever.
+            return shielded(work if engine is None else lambda: engine.ask(work))
         except CLIENT_ERRORS as error:
             self.check_open()
             # Without the client's own, which may hold the whole statement, and with it records.
