@@ -57,6 +57,8 @@ def test_the_memory_is_read_with_the_metrics(api: API) -> None:
 
 def test_a_store_without_a_budget_leaves_it_out() -> None:
     class Closed:
+        workers = None
+
         def get_memory_budget(self) -> int:
             raise RuntimeError("closed")
 
