@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import os
 import re
-import select
+import selectors
 import shutil
 import signal
 import socket
@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,13 +71,20 @@ def start_ours(
             env={**os.environ, "CHROMA_NB_OFFLINE": "1", **environment},
         )
     assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], _START_SECONDS)
-    line = process.stdout.readline().decode() if ready else ""
+    line = _first_line(process.stdout)
     found = re.search(r"(http|grpc)\S*?://\S+?:(\d+) ", line)
     if found is None:
         process.kill()
         raise AssertionError(f"chroma-nb run did not start: {line!r}\n{log.read_text()[-2_000:]}")
     return Running(process, int(found[2]), log, found[1])
+
+
+def _first_line(output: IO[bytes]) -> str:
+    """Return the first line that a program says, or nothing after a while."""
+    # Not `select.select`, which takes no file beyond the 1,024th.
+    with selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        return output.readline().decode() if selector.select(_START_SECONDS) else ""
 
 
 def start_chromas(folder: Path, port: int = 0) -> Running:
@@ -118,8 +125,7 @@ def start_clickhouse(folder: Path, port: int = 0) -> Running:
     with log.open("ab") as errors:
         process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors)
     assert process.stdout is not None
-    ready, _, _ = select.select([process.stdout], [], [], _START_SECONDS)
-    line = process.stdout.readline().decode() if ready else ""
+    line = _first_line(process.stdout)
     if not line.startswith("listening"):
         process.kill()
         raise AssertionError(f"ClickHouse did not start: {line!r}\n{log.read_text()[-2_000:]}")
