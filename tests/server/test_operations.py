@@ -71,7 +71,17 @@ REQUESTS: dict[Any, Any] = {
 }
 #: What is not asked of a server: an API's own end, what is known in process only or is for the server itself, and what is
 #: refused there.
-NEAR = {"abandon", "check", "close", "get_columns", "open", "record_bytes", "sql", "briefly"}
+NEAR = {
+    "abandon",
+    "briefly",
+    "check",
+    "close",
+    "embed",
+    "get_columns",
+    "open",
+    "record_bytes",
+    "sql",
+}
 
 
 def methods_of_an_api() -> set[str]:
