@@ -27,6 +27,7 @@ from tests.support.clickhouse import (
     at_clickhouse,
     let_go,
 )
+from tests.support.metadata_values import BIG, metadata_of
 from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ PLACES = ["in this process", "in a server"]
 in_one_place = pytest.mark.parametrize("place", PLACES[bool(URL) :][:1], indirect=True)
 in_a_server = pytest.mark.parametrize("place", PLACES[1:], indirect=True)
 
-BIG = 1745078214713458777
 DOCS: list[dict[str, Any] | None] = [
     {"n": 1, "pos": "noun", "tags": ["x", "y"], "big": BIG, "f": 0.5, "ok": True, "version": 9},
     {"n": 2, "pos": "verb", "counts": [1, 2], "shares": [0.5], "flags": [True], "mixed": ["a"]},
@@ -328,21 +328,7 @@ KEYS = st.text(
 ) | st.sampled_from(
     ["id", "ID", "metadata", "embedding", "uri", "kind", "label", "stamp", "select", "metadata.id"]
 )
-INTEGERS = st.sampled_from([0, -1, 2**53, 2**53 + 1, BIG, 2**63 - 1, -(2**63)]) | st.integers(-9, 9)
-FLOATS = st.sampled_from([0.1, 0.5, -0.0, 1e22, 1e-7, 2.0**60, 5e-324]) | st.floats(-9, 9)
-TEXTS = st.text(max_size=4)
-VALUES = (
-    INTEGERS
-    | FLOATS
-    | TEXTS
-    | st.booleans()
-    | st.sampled_from([INTEGERS, FLOATS, TEXTS, st.booleans()]).flatmap(
-        lambda kind: st.lists(kind, min_size=1, max_size=3)
-    )
-)
-METADATA = st.dictionaries(
-    KEYS.filter(lambda key: key[0] not in "#$"), VALUES, min_size=1, max_size=4
-)
+METADATA = metadata_of(KEYS)
 
 
 @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))

@@ -9,11 +9,10 @@ import pytest
 
 import chroma_nb
 from chroma_nb.errors import InvalidArgumentError
+from tests.support.metadata_values import BIG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-BIG = 1745078214713458777
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.unit.sql.conftest import BIG, make, refusal
+from tests.support.metadata_values import BIG
+from tests.unit.sql.conftest import make, refusal
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from chroma_nb.db.sql import frame
 from chroma_nb.db.sql.columns import RECORD_COLUMNS, key_expression
 from chroma_nb.db.sql.names import fold, sql_identifier
-from tests.unit.sql.conftest import BIG, make, refusal
+from tests.support.metadata_values import BIG, metadata_of
+from tests.unit.sql.conftest import make, refusal
 
 
 @pytest.mark.parametrize(
@@ -162,22 +163,8 @@ KEYS = st.text(
         "metadata.ID",
     ]
 )
-INTEGERS = st.sampled_from([0, -1, 2**53, 2**53 + 1, BIG, 2**63 - 1, -(2**63)]) | st.integers(-9, 9)
-FLOATS = st.sampled_from([0.1, 0.5, -0.0, 1e22, 1e-7, 2.0**60, 5e-324]) | st.floats(-9, 9)
-TEXTS = st.text(max_size=4)
-VALUES = (
-    INTEGERS
-    | FLOATS
-    | TEXTS
-    | st.booleans()
-    | st.sampled_from([INTEGERS, FLOATS, TEXTS, st.booleans()]).flatmap(
-        lambda kind: st.lists(kind, min_size=1, max_size=3)
-    )
-)
 # Most keys in a few kinds, so that columns of each type come up.
-METADATA = st.dictionaries(
-    KEYS.filter(lambda key: key[0] not in "#$"), VALUES, min_size=1, max_size=4
-)
+METADATA = metadata_of(KEYS)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
