@@ -14,9 +14,23 @@ _Class = TypeVar("_Class", bound=type)
 
 #: The methods that look once at what other processes have committed (`DB.one_look`). None of them calls another one.
 _LOOK_ONCE = (
-    *("create_collection", "get_collection", "list_collections"),
-    *("add", "update", "upsert", "delete", "count", "record_bytes", "_selected", "scan"),
-    *("query", "search", "explain", "describe_fields", "metadata_keys", "indexing_status"),
+    "create_collection",
+    "get_collection",
+    "list_collections",
+    "add",
+    "update",
+    "upsert",
+    "delete",
+    "count",
+    "record_bytes",
+    "_selected",
+    "scan",
+    "query",
+    "search",
+    "explain",
+    "describe_fields",
+    "metadata_keys",
+    "indexing_status",
 )
 
 

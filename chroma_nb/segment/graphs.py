@@ -492,10 +492,12 @@ class Graphs:
         end = len(alive)
         graph = form.create(graph_parameters(segment.info), end + end // 8)
         most = max(1, _BUILD_BYTES // vectors.source.row_bytes)
-        pace = Pace(self.settings.threads, _BUILD_SECONDS, _BUILD_SECONDS_WHILE_USED, most)
-        if graph.code_bytes:
+        threads = self.settings.threads
+        if not graph.code_bytes:
+            pace = Pace(threads, _BUILD_SECONDS, _BUILD_SECONDS_WHILE_USED, most)
+        else:
             # In full steps from the start: 100,000 codes are made within a second or two.
-            pace = Pace(self.settings.threads, _BUILD_SECONDS, _BUILD_SECONDS, most, first=most)
+            pace = Pace(threads, _BUILD_SECONDS, _BUILD_SECONDS, most, first=most)
             with contextlib.suppress(OSError, StoreCorruptError):
                 # A damaged vector raises below, where it is read to be encoded.
                 graph.learn(_sample(vectors.source, end))

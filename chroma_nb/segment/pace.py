@@ -18,7 +18,7 @@ class Pace:
         seconds: What a step should take where nobody waits for answers.
         seconds_while_used: The same where others read or write meanwhile.
         most: Vectors of a step at most.
-        first: Vectors of the very first step.
+        first: Vectors of the very first step; None: few, as nothing is known of how long one takes.
     """
 
     def __init__(
@@ -27,13 +27,13 @@ class Pace:
         seconds: float,
         seconds_while_used: float,
         most: int,
-        first: int = _FIRST,
+        first: int | None = None,
     ) -> None:
         self._all_threads = threads
         self._seconds = {False: seconds, True: seconds_while_used}
         self._most = most
         #: Vectors of the next step, by whether others read or write meanwhile.
-        self._size = {False: min(first, most), True: min(first, most) if first > _FIRST else 1}
+        self._size = {False: min(first or _FIRST, most), True: min(first or 1, most)}
         self._others_work = False
 
     def next(self) -> int:

@@ -57,6 +57,11 @@ class Facts:
     #: Bytes of each code; 0 where there is a graph, or nothing.
     code_bytes: int = 0
 
+    @property
+    def n_matches(self) -> int:
+        """Records that the filter keeps; all of them without one."""
+        return self.n_live if self.n_allowed is None else self.n_allowed
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -93,7 +98,7 @@ def plan(facts: Facts) -> Plan:
     scans the matches where they do not.
     """
     f = facts
-    n_allowed = f.n_live if f.n_allowed is None else f.n_allowed
+    n_allowed = f.n_matches
     if n_allowed == 0:
         return Plan(Strategy.EMPTY, "no record matches", 0, f)
     filtered = n_allowed < f.n_live

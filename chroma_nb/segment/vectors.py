@@ -342,8 +342,7 @@ class LoadedVectors(ExactReader):
                 found, estimates = self.graph.search(queries, fetch, 0)
             end = self.graph_end
         in_tail = self._scan_tail(end, queries, k, mask, order)
-        n_allowed = plan.facts.n_live if plan.facts.n_allowed is None else plan.facts.n_allowed
-        wanted = min(k, n_allowed)
+        wanted = min(k, plan.facts.n_matches)
         usable = (found >= 0) & (found < end)
         near = Neighbors(
             np.full((len(queries), wanted), -1, dtype=np.int64),
@@ -358,14 +357,10 @@ class LoadedVectors(ExactReader):
             guesses = guesses[is_known]
             # Fewer than were asked for are all that there are, those of unknown distance too.
             is_all = len(labels) < fetch
-            if in_tail is not None:
-                labels = np.concatenate([labels, in_tail.labels[row]])
-                distances = np.concatenate([distances, in_tail.distances[row]])
-            if len(labels) < wanted:
+            best = _nearest(labels, distances, in_tail, row, wanted, order)
+            if best is None:
                 continue
-            tie = labels if order is None else order[labels]
-            best = np.lexsort((tie, distances))[:wanted]
-            near.labels[row], near.distances[row] = labels[best], distances[best]
+            near.labels[row], near.distances[row] = best
             is_sure[row] = is_all or near.distances[row, -1] < _reach(guesses, errors)
         return near, is_sure
 
@@ -448,8 +443,7 @@ class LoadedVectors(ExactReader):
         mask: NDArray[np.bool_] | None,
     ) -> Neighbors:
         """Return the k nearest of what the graph found and of the nearest in the tail, by exact distances."""
-        n_allowed = plan.facts.n_live if plan.facts.n_allowed is None else plan.facts.n_allowed
-        wanted = min(k, n_allowed)
+        wanted = min(k, plan.facts.n_matches)
         # A label's bit in `filtered` says whether it matches; the graph itself knows only living labels.
         usable = found >= 0
         if filtered is not None:
@@ -458,14 +452,11 @@ class LoadedVectors(ExactReader):
         out_distances = np.empty((len(queries), wanted), dtype=np.float32)
         short: list[int] = []
         for row, labels, near in self._graph_distances(queries, found, usable):
-            if in_tail is not None:
-                labels = np.concatenate([labels, in_tail.labels[row]])
-                near = np.concatenate([near, in_tail.distances[row]])
-            if len(labels) < wanted:
+            best = _nearest(labels, near, in_tail, row, wanted, order)
+            if best is None:
                 short.append(row)
                 continue
-            best = np.lexsort((labels if order is None else order[labels], near))[:wanted]
-            out_labels[row], out_distances[row] = labels[best], near[best]
+            out_labels[row], out_distances[row] = best
         if short:
             rows = np.asarray(short)
             again = super().search(queries[rows], k, plan=plan, mask=mask, order=order)
@@ -505,6 +496,33 @@ class LoadedVectors(ExactReader):
     ) -> tuple[int, NDArray[np.int64], NDArray[np.float32]]:
         labels = found[row][usable[row]]
         return row, labels, exact.distances_of(self.space, queries[row], self.source.read, labels)
+
+
+def _nearest(
+    labels: NDArray[np.int64],
+    distances: NDArray[np.float32],
+    in_tail: Neighbors | None,
+    row: int,
+    wanted: int,
+    order: NDArray[np.int64] | None,
+) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
+    """Return the nearest of a query's candidates and of those in the tail, labels and distances; None where they are too few.
+
+    Args:
+        labels: The candidates, int64, shape (n,).
+        distances: Theirs, float32, shape (n,).
+        in_tail: The nearest in the tail, for all queries; None: there is no tail.
+        row: The query.
+        wanted: How many are wanted.
+        order: Equal distances come in this order.
+    """
+    if in_tail is not None:
+        labels = np.concatenate([labels, in_tail.labels[row]])
+        distances = np.concatenate([distances, in_tail.distances[row]])
+    if len(labels) < wanted:
+        return None
+    best = np.lexsort((labels if order is None else order[labels], distances))[:wanted]
+    return labels[best], distances[best]
 
 
 def _reach(guesses: NDArray[np.float32], errors: NDArray[np.float64]) -> float:

@@ -53,16 +53,7 @@ class GraphBuilder:
         on_progress: Callable[[int], object],
         is_wanted: Callable[[], bool],
     ) -> str | None:
-        """Have a graph built, and return the prefix of its files; None: it is to be built here, or is not wanted any more.
-
-        Args:
-            source: The vectors.
-            form: The form of the graph.
-            parameters: Those of the graph.
-            alive: bool, shape (labels,): False for a deleted label.
-            prefix: Of the collection's derived files.
-            on_progress: Called with the number of labels that are done, in all.
-            is_wanted: Says whether to go on.
+        """Have a graph built by a worker: see `Elsewhere.build`.
 
         Raises:
             ServerUnavailableError: Workers cannot do it, and the settings do not allow to do it here.

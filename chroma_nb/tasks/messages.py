@@ -28,7 +28,7 @@ EMBED_TASK = "chroma_nb.embed"
 GRAPH_TASK = "chroma_nb.build_graph"
 #: What a worker is asked, to learn that it is there.
 HELLO = "chroma_nb_hello"
-#: What goes to a worker at once; a longer text is embedded by whoever has it.
+#: Texts that one message to a worker has at most, and their bytes. A longer text is embedded in the store's own process.
 PIECE_TEXTS = 256
 PIECE_BYTES = 4 << 20
 

@@ -70,7 +70,8 @@ def make_worker_app(
         return _logged("A graph", lambda: graphs.answer(message, _stores, on_progress))
 
     app.task(embed, name=EMBED_TASK)
-    # Acknowledged when it begins: whoever has sent it notices its silence, and Redis would give it away after half a minute.
+    # Acknowledged when it begins. The store that has sent it notices when nothing is heard of it; without this, Redis would
+    # give it to another worker after half a minute.
     app.task(
         build_graph, name=GRAPH_TASK, bind=True, acks_late=False, time_limit=GRAPH_LIMIT_SECONDS
     )

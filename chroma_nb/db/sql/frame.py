@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from chroma_nb.db.chunks import CHUNK_ROWS
+from chroma_nb.db.column_names import distinct_names
 from chroma_nb.errors import MemoryBudgetError
 from chroma_nb.memory.preflight import require
 
@@ -88,7 +89,7 @@ def _frame(
 ) -> pd.DataFrame:
     import pandas as pd
 
-    names = _distinct([column[0] for column in cursor.description or ()])
+    names = distinct_names([column[0] for column in cursor.description or ()])
     kinds = list(types) if types is not None else [""] * len(names)
     meter = _Meter()
     columns = _read_arrays(cursor, kinds, meter) if as_arrays else _read_rows(cursor, kinds, meter)
@@ -103,18 +104,6 @@ def _as_series(values: Any) -> Any:
     # An explicit dtype keeps None for a missing text: pandas 3 would make it NaN.
     is_object = isinstance(values, np.ndarray) and values.dtype.kind == "O"
     return pd.Series(values, dtype=object if is_object else None)
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Return the names with _1 after the second of two equal ones, as DuckDB does."""
-    out: list[str] = []
-    for name in names:
-        shown, number = name, 0
-        while shown in out or (number and shown in names):
-            number += 1
-            shown = f"{name}_{number}"
-        out.append(shown)
-    return out
 
 
 class _Meter:

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from chroma_nb.db.clickhouse.connection import rows_of
+from chroma_nb.db.column_names import distinct_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -48,7 +49,7 @@ def read_frame(answers: Answers, sql: str) -> pd.DataFrame:
     if unsure:
         said = [kind for _, kind, *_ in rows_of(answers.table(f"DESCRIBE TABLE ({sql})"))]
         types = {place: said[place] for place in unsure}
-    names = _distinct(table.column_names)
+    names = distinct_names(table.column_names)
     columns: Iterable[Any]
     if all(_PLAIN.fullmatch(kind) or _MOMENT.fullmatch(kind) for kind in types.values()):
         columns = (_column(table.column(n), types.get(n, "")) for n in range(table.num_columns))
@@ -56,18 +57,6 @@ def read_frame(answers: Answers, sql: str) -> pd.DataFrame:
         _, found = answers.columns(sql)
         columns = (_of_values(list(values)) for values in found)
     return pd.DataFrame(dict(zip(names, columns, strict=True)))
-
-
-def _distinct(names: Sequence[str]) -> list[str]:
-    """Return distinct names: of equal ones, the second has _1 at its end, the third _2."""
-    out: list[str] = []
-    for name in names:
-        shown, number = name, 0
-        while shown in out or (number and shown in names):
-            number += 1
-            shown = f"{name}_{number}"
-        out.append(shown)
-    return out
 
 
 def _is_unsure(kind: pa.DataType) -> bool:
